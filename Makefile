@@ -1,0 +1,37 @@
+# Breakwater. `make demo` shows it at work, `make test` proves it; both set everything up first.
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+STAMP := .venv/.installed
+
+help:           ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+venv: $(STAMP)  ## set up .venv from the lock file
+
+$(STAMP): requirements.lock pyproject.toml .ci/venv
+	@sh .ci/venv
+	@touch $(STAMP)
+
+demo: venv      ## the whole pipeline on simulated venues, in this terminal
+	@.venv/bin/breakwater demo $(ARGS)
+
+test: venv      ## every test
+	@.venv/bin/pytest -n 2 $(ARGS)
+
+lint: venv      ## format, lint, types, import contracts
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+bench: venv     ## measured speed, as ratios in one run
+	@$(PY) -m tests.benchmarks $(ARGS)
+
+lock:           ## resolve the dependencies anew (needs uv)
+	@uv pip compile --universal --generate-hashes --no-header --group dev pyproject.toml -o requirements.lock -q
+
+clean:          ## remove the environment and every generated file
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist data
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help venv demo test lint bench lock clean

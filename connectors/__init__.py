@@ -1,0 +1,1 @@
+"""How bytes come in: venue dialects, sockets, pollers, recordings, the venue simulator."""

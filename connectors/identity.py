@@ -1,0 +1,94 @@
+"""Deterministic event ids: the same event has the same id in every process, recording and replay."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+_QUADRATIC = 64
+"""Up to this many events in a frame, equal ones are counted by comparing all pairs."""
+
+
+def text_key(text: str) -> int:
+    """An unsigned 64-bit key of a venue's textual id."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+@njit(cache=True, inline="always")
+def _mix(state: np.uint64, value: np.uint64) -> np.uint64:
+    """One round of splitmix64 (Steele, Lea, Flood 2014) over state xor value."""
+    z = (state ^ value) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True)
+def _number_equal(ids: NDArray[np.uint64], start: int, end: int) -> None:
+    """Give the second, third ... of equal ids in a frame ids of their own."""
+    if end - start <= _QUADRATIC:
+        for row in range(end - 1, start, -1):
+            ordinal = 0
+            for earlier in range(start, row):
+                if ids[earlier] == ids[row]:
+                    ordinal += 1
+            if ordinal:
+                ids[row] = _mix(ids[row], np.uint64(ordinal))
+        return
+    seen = {np.uint64(0): 0}
+    for row in range(start, end):
+        own = ids[row]
+        ordinal = seen[own] if own in seen else 0  # noqa: SIM401 - numba types dict.get as optional
+        seen[own] = ordinal + 1
+        if ordinal:
+            ids[row] = _mix(own, np.uint64(ordinal))
+
+
+@njit(cache=True)
+def _event_ids(
+    salt: NDArray[np.uint64],
+    what: NDArray[np.int32],
+    time: NDArray[np.uint64],
+    price: NDArray[np.uint64],
+    quantity: NDArray[np.uint64],
+    key: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> NDArray[np.uint64]:
+    ids = np.empty(len(salt), np.uint64)
+    for row in range(len(salt)):
+        state = _mix(salt[row], np.uint64(what[row]))
+        if key[row]:
+            ids[row] = _mix(state, key[row])
+        else:
+            ids[row] = _mix(_mix(_mix(state, time[row]), price[row]), quantity[row])
+    for frame in range(len(starts)):
+        if ends[frame] - starts[frame] > 1:
+            for row in range(starts[frame], ends[frame]):
+                if not key[row]:
+                    _number_equal(ids, starts[frame], ends[frame])
+                    break
+    return ids
+
+
+def event_ids(
+    salt: NDArray[np.uint64],
+    what: NDArray[np.int32],
+    time: NDArray[np.int64],
+    price: NDArray[np.float64],
+    quantity: NDArray[np.float64],
+    key: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> NDArray[np.uint64]:
+    """Ids of the rows of frames ``starts[i]:ends[i]``.
+
+    With a venue id (``key``): instrument, position, cause and that id. Without: instrument, position, cause, event
+    time, price and quantity as sent, and the ordinal among equal ones in the same frame.
+    """
+    return _event_ids(
+        salt, what, time.view(np.uint64), price.view(np.uint64), quantity.view(np.uint64), key, starts, ends
+    )

@@ -1,0 +1,82 @@
+"""What a person watching the pipeline sees at one moment; made by a flow, drawn by a dashboard."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from schemas.cascades import CascadeUpdate, Level, Signal
+from schemas.records import Coverage, FeedState
+
+
+class WindowView(Struct, frozen=True):
+    """One window of one asset."""
+
+    count: int
+    long_usd: float
+    short_usd: float
+
+
+class AssetView(Struct, frozen=True):
+    """One asset, or the market (``*``)."""
+
+    asset: str
+    level: Level
+    score: float
+    windows: list[WindowView]
+    """In the order of ``schemas.cascades.WINDOWS``."""
+    floor: bool
+
+
+class FeedView(Struct, frozen=True):
+    """One connection or poll."""
+
+    venue: str
+    title: str
+    feed: str
+    coverage: Coverage
+    state: FeedState
+    reason: str
+    frames: int
+    events: int
+    reconnects: int
+    dropped: int
+    frame_age: float | None
+    """Seconds since the last frame."""
+    event_age: float | None
+    """Seconds since the last forced close."""
+
+
+class SignalView(Struct, frozen=True):
+    """A signal and how long it took from our socket to the sink."""
+
+    signal: Signal
+    latency_ms: float | None
+
+
+class PipelineView(Struct, frozen=True):
+    """Everything at one moment."""
+
+    simulated: bool
+    elapsed: float
+    """Seconds since the start."""
+    events: int
+    events_per_second: float
+    """Over the last two seconds."""
+    long_usd_minute: float
+    short_usd_minute: float
+    adl_events: int
+    market: AssetView
+    assets: list[AssetView]
+    """Busiest first."""
+    feeds: list[FeedView]
+    signals: list[SignalView]
+    """Newest first."""
+    cascades: list[CascadeUpdate]
+    """Open ones first, then the most recently closed."""
+    cascades_total: int
+    signals_total: int
+    dead_letters: int
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    files: int
+    """History files written."""

@@ -1,0 +1,1 @@
+"""How records go out: Parquet, DuckDB views, the terminal view."""
