@@ -1,0 +1,52 @@
+"""What every test may ask for: the recorded material, where it is present, and a normaliser of known instruments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from connectors.catalogue import Catalogue
+from connectors.exchange import Frame
+from connectors.exchanges import exchanges
+from connectors.normaliser import Normaliser
+from schemas.instruments import Instrument
+from schemas.records import MarketRecord
+
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("BREAKWATER_SHARED", ROOT.parent / "shared"))
+
+Read = Callable[..., list[MarketRecord]]
+
+
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """Path of a recorded file below ``BREAKWATER_SHARED``; skips where it is not present."""
+
+    def find(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            pytest.skip(f"recorded material is not present: {path} (set BREAKWATER_SHARED)")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def read() -> Read:
+    """``read(venue, frames, instruments, receive_time=0, feed="test")``: the records a venue's frames turn into."""
+
+    def run(
+        venue: str,
+        frames: Iterable[bytes | str],
+        instruments: Iterable[Instrument],
+        receive_time: int = 0,
+        feed: str = "test",
+    ) -> list[MarketRecord]:
+        normaliser = Normaliser(exchanges().values(), Catalogue(instruments))
+        raw = [frame.encode() if isinstance(frame, str) else frame for frame in frames]
+        return list(normaliser.normalise([Frame(venue, feed, r, receive_time) for r in raw]).records())
+
+    return run
