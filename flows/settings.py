@@ -1,1 +1,278 @@
-"""Settings."""
+"""What can be set, its meaning, its unit and its default. Where values come from is ``flows.configuration``.
+
+``Settings()`` is the defaults and reads nothing. Everything is frozen and unknown keys are errors. Durations are
+written as text (``"100ms"``, ``"5s"``, ``"1m"``, ``"1h"``) and are seconds once read.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PlainSerializer,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from schemas.cascades import COMPONENTS, Level
+from schemas.instruments import canonical
+from schemas.records import VENUES
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)")
+
+
+def read_duration(text: object) -> float:
+    """Seconds in ``"100ms"``, ``"5s"``, ``"1.5m"``, ``"1h"``; ValueError for anything else, bare numbers included."""
+    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"{text!r} is no duration: write a number and a unit, such as 100ms, 5s, 1m or 1h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def write_duration(seconds: float) -> str:
+    """The shortest text ``read_duration`` reads back: ``60.0`` -> ``"1m"``."""
+    for unit in ("d", "h", "m", "s", "ms", "us"):
+        count = seconds / _UNITS[unit]
+        if count >= 1 and abs(count - round(count)) < 1e-6:
+            return f"{round(count)}{unit}"
+    return f"{seconds:g}s"
+
+
+def _listed(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _venue(name: str) -> str:
+    if name not in VENUES:
+        raise ValueError(f"no venue {name!r}")
+    return name
+
+
+def _asset(name: str) -> str:
+    return canonical(name.strip())[0]
+
+
+def _proxy(value: object) -> object:
+    return None if value == "" else value
+
+
+Duration = Annotated[float, BeforeValidator(read_duration), PlainSerializer(write_duration)]
+"""Seconds, written with a unit."""
+VenueName = Annotated[str, BeforeValidator(_venue)]
+AssetName = Annotated[str, BeforeValidator(_asset)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class VenueSettings(Section):
+    """Whom to listen to."""
+
+    enabled: Annotated[tuple[VenueName, ...], BeforeValidator(_listed)] = VENUES
+    """Venue identifiers."""
+    assets: Annotated[tuple[AssetName, ...], BeforeValidator(_listed)] = ()
+    """Base assets such as BTC, ETH; empty: every contract the venues list."""
+    proxy: Annotated[SecretStr | None, BeforeValidator(_proxy)] = None
+    """URL of an HTTP or SOCKS proxy for sockets and REST, empty for none. May carry a password: keep that in .env."""
+
+
+class FeedSettings(Section):
+    """When a connection counts as broken, and how much may wait in memory."""
+
+    stale_after: Duration = read_duration("0s")
+    """No frame at all, pings included, for this long: the socket is dead and made anew. 0s: each venue's own limit."""
+    quiet_after: Duration = read_duration("60s")
+    """A healthy connection without a forced close for this long is shown as quiet."""
+    silent_after: Duration = read_duration("15m")
+    """A feed is never called silent before this long without a forced close."""
+    silent_factor: PositiveFloat = 20.0
+    """... nor before this many times its own usual gap between forced closes (times, no unit)."""
+    spool_frames: PositiveInt = 200_000
+    """Frames that may wait for the pipeline, per process; beyond it the oldest are dropped and counted."""
+    spool_megabytes: PositiveFloat = 128.0
+    """The same limit in megabytes (10^6 bytes)."""
+    max_frame_megabytes: PositiveFloat = 16.0
+    """A longer frame closes its connection (megabytes, 10^6 bytes, after decompression)."""
+
+
+class WindowSettings(Section):
+    """The clock of the trailing windows."""
+
+    allowed_lateness: Duration = read_duration("5s")
+    """An event this far behind the newest still enters its windows; older ones are stored, not scored."""
+    snapshot: Duration = read_duration("1s")
+    """How often window rows are written to the history."""
+    tick: Annotated[Duration, Field(gt=0)] = read_duration("100ms")
+    """How often the passing of time alone is looked at: rates decay, cascades close."""
+
+
+class WeightSettings(Section):
+    """How much each part of the score counts. They sum to 1; those of missing contexts are spread over the rest."""
+
+    velocity: Share = 0.25
+    """Share of 1."""
+    acceleration: Share = 0.20
+    """Share of 1."""
+    volume: Share = 0.20
+    """Share of 1."""
+    cross_venue: Share = 0.15
+    """Share of 1."""
+    funding: Share = 0.10
+    """Share of 1."""
+    open_interest: Share = 0.10
+    """Share of 1."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> WeightSettings:
+        total = sum(self.by_component().values())
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"the weights sum to {total:g}, not 1")
+        return self
+
+    def by_component(self) -> dict[str, float]:
+        """Weight by name, in the order of ``schemas.cascades.COMPONENTS``."""
+        return {name: getattr(self, name) for name in COMPONENTS}
+
+
+class ScoreSettings(Section):
+    """The values at which each part of the score is full (1)."""
+
+    velocity: PositiveFloat = 50.0
+    """Forced closes per second."""
+    acceleration: PositiveFloat = 20.0
+    """Forced closes per second, per second."""
+    usd_per_second: PositiveFloat = 5_000_000.0
+    """Forcibly closed USD per second."""
+    funding: PositiveFloat = 0.001
+    """Absolute funding rate per 8 hours (0.001 is 0.1 %)."""
+    open_interest: PositiveFloat = 0.05
+    """Loss of open interest as a fraction of it (0.05 is 5 %)."""
+    boost_acceleration: PositiveFloat = 20.0
+    """Acceleration (events/s²) above which the score is multiplied by ``boost``."""
+    boost: Annotated[float, Field(ge=1)] = 1.5
+    """Times, no unit; the score stays at most 1."""
+    weights: WeightSettings = WeightSettings()
+
+
+class LevelRule(Section):
+    """A level is reached by the score alone or by the rate alone."""
+
+    score: Share
+    """Reached above this score, 0 to 1 ..."""
+    rate: PositiveFloat
+    """... or above this many forced closes per second ..."""
+    acceleration: NonNegativeFloat = 0.0
+    """... if they also accelerate by more than this (events/s²); 0: the rate alone suffices."""
+
+
+class LevelSettings(Section):
+    """When an asset is at which level."""
+
+    window: Literal["100ms", "500ms", "2s", "10s", "60s", "5m"] = "2s"
+    """The trailing window rates are read on."""
+    hold: Duration = read_duration("10s")
+    """A level must be missed for this long before it falls."""
+    watch: LevelRule = LevelRule(score=0.3, rate=10)
+    alert: LevelRule = LevelRule(score=0.5, rate=20)
+    critical: LevelRule = LevelRule(score=0.7, rate=50, acceleration=20)
+    extreme: LevelRule = LevelRule(score=0.9, rate=100)
+
+    @model_validator(mode="after")
+    def _rising(self) -> LevelSettings:
+        rules = [self.watch, self.alert, self.critical, self.extreme]
+        if any(low.score > high.score or low.rate > high.rate for low, high in pairwise(rules)):
+            raise ValueError("score and rate must not fall from watch over alert and critical to extreme")
+        return self
+
+
+class CascadeSettings(Section):
+    """The life of a cascade."""
+
+    open_level: Literal["WATCH", "ALERT", "CRITICAL", "EXTREME"] = "ALERT"
+    """A cascade opens at this level and closes when it is left."""
+
+
+class HistorySettings(Section):
+    """Parquet files below ``data_dir``."""
+
+    enabled: bool = True
+    """Whether anything is written."""
+    flush: Annotated[Duration, Field(gt=0)] = read_duration("60s")
+    """Rows wait at most this long for their file."""
+    flush_rows: PositiveInt = 50_000
+    """... or until this many rows wait."""
+    trades: bool = False
+    """Whether ordinary trades are kept as well (large)."""
+    mark_prices: bool = False
+    """Whether mark prices are kept as well (large)."""
+
+
+class LogSettings(Section):
+    """What is said on stderr."""
+
+    format: Literal["auto", "console", "json"] = "auto"
+    """auto: for people in a terminal, JSON lines otherwise."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe that is said."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        env_prefix="BREAKWATER_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        enable_decoding=False,
+    )
+
+    data_dir: Path = Path("data")
+    """Where history and recordings are kept, relative to the working directory."""
+    venues: VenueSettings = VenueSettings()
+    feed: FeedSettings = FeedSettings()
+    windows: WindowSettings = WindowSettings()
+    score: ScoreSettings = ScoreSettings()
+    levels: LevelSettings = LevelSettings()
+    cascade: CascadeSettings = CascadeSettings()
+    history: HistorySettings = HistorySettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 - pydantic-settings' hook
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the hook's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    def rules(self) -> dict[Level, LevelRule]:
+        """The rule of each level, highest first."""
+        levels = self.levels
+        return {
+            "EXTREME": levels.extreme,
+            "CRITICAL": levels.critical,
+            "ALERT": levels.alert,
+            "WATCH": levels.watch,
+        }
