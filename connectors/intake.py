@@ -45,6 +45,8 @@ UNITS: tuple[Unit, ...] = ("contracts", "base", "quote")
 SKEW_LIMIT = 10 * SECOND
 """An event this far ahead of its receipt was stamped by a wrong clock."""
 RAW_LIMIT = 64 * 1024
+_TOO_LATE = 2**63
+"""Nanoseconds no signed 64-bit clock can hold."""
 HOURS_PER_YEAR = 8760.0
 
 
@@ -122,6 +124,13 @@ class Intake:
     def receive_time(self) -> int:
         """When the frame being read was received; 0 where unknown."""
         return self._received[-1]
+
+    def level(self) -> None:
+        """Forget a row of which only some columns took their value."""
+        columns = (self.rate, self.code, self.terms, self.price, self.quantity, self.time, self.key)
+        whole = min(len(column) for column in columns)
+        for column in columns:
+            del column[whole:]
 
     def put(self, record: MarketRecord) -> None:
         """Append a record that is no liquidation."""
@@ -284,20 +293,25 @@ class VenueIntake:
         :arg price: as the venue wrote it.
         :arg quantity: positive, in the unit of ``terms``.
         :arg time: nanoseconds UTC by the venue's clock, 0 where it sends none.
-        :arg key: the venue's own id of this close as an unsigned 64-bit integer (``text_key`` for text), 0 where it has none.
+        :arg key: the venue's own id of this close as an unsigned 64-bit integer (``text_key`` for text), 0 where it
+            has none.
         """
         code = self._codes.get(instrument)
         if code is None:
             self._unknown(instrument)
             return
         reference = self._intake.catalogue.contracts[code].reference
-        self._rate(self._intake.references.get(reference, math.nan) if reference else 1.0)
-        self._code(code)
-        self._terms(terms | self._coverage)
-        self._price(price)
-        self._quantity(quantity)
-        self._time(time)
-        self._key(key)
+        try:
+            self._rate(self._intake.references.get(reference, math.nan) if reference else 1.0)
+            self._code(code)
+            self._terms(terms | self._coverage)
+            self._price(price)
+            self._quantity(quantity)
+            self._time(time)
+            self._key(key)
+        except (OverflowError, TypeError) as error:
+            self._intake.level()
+            self.reject(f"{instrument}: price {price!r}, quantity {quantity!r}, time {time!r}, id {key!r}: {error}")
 
     def open_interest(
         self,
@@ -341,10 +355,12 @@ class VenueIntake:
         contract = self._known(instrument)
         if contract is None:
             return
-        if not math.isfinite(rate) or not interval_hours > 0:
+        if not math.isfinite(rate) or not 0 < interval_hours < math.inf:
             self.reject(f"{instrument}: funding rate {rate!r} per {interval_hours!r} h is not a number")
             return
         time, received = self._clocks(time)
+        if next_time is not None and not 0 < next_time < _TOO_LATE:
+            next_time = None
         annual = rate * HOURS_PER_YEAR / interval_hours
         asset = contract.asset
         self._intake.put(
@@ -415,15 +431,21 @@ class VenueIntake:
         remaining: float | None = None,
         order_id: str = "",
         client_id: str = "",
+        trade_id: str = "",
         detail: str = "",
     ) -> None:
-        """What happened to the desk's own position. ``remaining`` is signed and native: 0 flat, ``None`` untold."""
+        """What happened to the desk's own position. ``remaining`` is signed and native: 0 flat, ``None`` untold.
+
+        ``trade_id`` tells two equal fills of one order apart.
+        """
         contract = self._known(instrument)
         if contract is None:
             return
         priced = price if price is not None and math.isfinite(price) and price > 0 else None
         base = usd = left = None
-        if quantity is not None:
+        if remaining is not None and not math.isfinite(remaining):
+            remaining = None
+        if quantity is not None and math.isfinite(quantity):
             base, usd = self._measure(contract, abs(quantity), unit, priced or self.mark_of.get(instrument))
         if remaining:
             left = self._measure(contract, abs(remaining), unit, priced or self.mark_of.get(instrument))[0]
@@ -433,7 +455,9 @@ class VenueIntake:
             state, left = "flat", 0.0
         time, received = self._clocks(time)
         identity = text_key(
-            "|".join((self.name, instrument, event, order_id, client_id, str(time), repr(quantity), repr(price)))
+            "|".join(
+                (self.name, instrument, event, order_id, client_id, str(time), repr(quantity), repr(price), trade_id)
+            )
         )
         self._intake.put(
             AccountEvent(
@@ -457,7 +481,8 @@ class VenueIntake:
 
     def _unknown(self, instrument: object) -> None:
         self.reject(
-            f"instrument {instrument!r} is not known on {self.name}: load its metadata (or pass --instruments) and re-drive"
+            f"instrument {instrument!r} is not known on {self.name}: "
+            "load its metadata (or pass --instruments) and re-drive"
         )
 
     def _known(self, instrument: str) -> Contract | None:
@@ -474,6 +499,8 @@ class VenueIntake:
         return False
 
     def _clocks(self, time: int) -> tuple[int, int]:
+        if time >= _TOO_LATE:
+            time = 0
         received = self._intake.receive_time or time
         if time <= 0 or time - received > SKEW_LIMIT:
             time = received
