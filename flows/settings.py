@@ -7,6 +7,8 @@ written as text (``"100ms"``, ``"5s"``, ``"1m"``, ``"1h"``) and are seconds once
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
@@ -50,13 +52,20 @@ def write_duration(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
+def nearest(name: str, known: Iterable[str], spelled: Callable[[str], str] = str) -> str:
+    """``; did you mean 'x' or 'y'?`` where known names come near, else nothing."""
+    lowered = {k.lower(): k for k in known}
+    close = [repr(spelled(lowered[k])) for k in get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.6)]
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
 def _listed(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _venue(name: str) -> str:
     if name not in VENUES:
-        raise ValueError(f"no venue {name!r}")
+        raise ValueError(f"no venue {name!r}{nearest(name, VENUES)}")
     return name
 
 
