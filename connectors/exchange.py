@@ -7,13 +7,27 @@ connection; it holds what the venue's protocol makes a reader remember (channel 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import msgspec
 
 from connectors.intake import VenueIntake
 from schemas.instruments import Instrument
 from schemas.records import Coverage
+
+
+UNREADABLE = (
+    msgspec.MsgspecError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a session may raise on a frame it cannot understand."""
 
 
 class Frame(NamedTuple):
@@ -121,6 +135,14 @@ class Session(ABC):
     @abstractmethod
     def read(self, payload: bytes, receive_time: int, feed: str) -> None:
         """Append what the frame tells to the intake: records, a control, or an exception."""
+
+    def each(self, rows: Iterable[Any], read: Callable[[Any], None]) -> None:
+        """Read every row; one that cannot be understood becomes a dead letter and the others stand."""
+        for row in rows:
+            try:
+                read(row)
+            except UNREADABLE as error:
+                self.intake.reject(f"unreadable row {str(row)[:200]}: {type(error).__name__}: {error}")
 
 
 class Exchange(ABC):

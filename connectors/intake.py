@@ -71,6 +71,9 @@ def terms(
 BACKFILL = 1 << 8
 """Or-ed into ``terms``: the venue replayed this on subscribe."""
 
+SAMPLED = COVERAGES.index("sampled") << 9
+"""Or-ed into ``terms``: a sampled feed of a venue whose coverage is otherwise ``complete``."""
+
 
 class _Rows(NamedTuple):
     """The pending forced closes as arrays, native terms."""
@@ -530,4 +533,4 @@ def _worth(base: float, each: float | None, rate: float) -> tuple[float, float |
     return base, usd if usd is not None and math.isfinite(usd) else None
 
 
-__all__ = ["BACKFILL", "Intake", "Unit", "VenueIntake", "terms", "text_key"]
+__all__ = ["BACKFILL", "SAMPLED", "Intake", "Unit", "VenueIntake", "terms", "text_key"]

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
 from connectors.catalogue import Catalogue
-from connectors.exchange import Exchange, Frame, Session
+from connectors.exchange import UNREADABLE, Exchange, Frame, Session
 from connectors.intake import Intake
 from schemas.batches import Batch
-
-UNREADABLE = (
-    msgspec.MsgspecError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-"""What a session may raise on a frame it cannot understand."""
 
 
 class Normaliser:
