@@ -17,7 +17,6 @@ from connectors.intake import VenueIntake
 from schemas.instruments import Instrument
 from schemas.records import Coverage
 
-
 UNREADABLE = (
     msgspec.MsgspecError,
     ArithmeticError,
