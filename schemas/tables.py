@@ -1,0 +1,247 @@
+"""One Arrow schema per stored dataset, and the way from records and columns to tables and back.
+
+Times are naive UTC timestamps of nanosecond precision: a zone would make every reader in Python need another package.
+Names are dictionary-encoded. ``event_id`` is the 64-bit number itself (the SQL views write it as 16 hex digits). A
+price or a quantity nobody told is ``NULL`` in the file and NaN in columns, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from schemas.batches import LIQUIDATION_COLUMNS, LiquidationColumns, Names
+from schemas.cascades import COMPONENTS, CascadeUpdate, Signal, WindowMetrics
+from schemas.errors import HistoryError
+from schemas.records import (
+    CAUSES,
+    COVERAGES,
+    POSITIONS,
+    PRICE_KINDS,
+    TIME_SOURCES,
+    VENUES,
+    AccountEvent,
+    Control,
+    DeadLetter,
+    FeedStatus,
+    Funding,
+    Liquidation,
+    MarketRecord,
+    MarkPrice,
+    OpenInterest,
+    Trade,
+)
+
+SCHEMA_VERSION = 1
+"""Raised when a column changes its meaning or type; stands in the metadata of every file."""
+
+StoredRecord = MarketRecord | WindowMetrics | CascadeUpdate | Signal
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+_TIME = pa.timestamp("ns")
+_FLOAT, _INT, _ID, _BOOL, _TEXT = pa.float64(), pa.int64(), pa.uint64(), pa.bool_(), pa.string()
+_PARTS = pa.struct([(name, pa.float64()) for name in COMPONENTS])
+
+_MEANINGS: dict[str, tuple[str, ...]] = {
+    "venue": VENUES,
+    "position": POSITIONS,
+    "cause": CAUSES,
+    "price_kind": PRICE_KINDS,
+    "coverage": COVERAGES,
+    "time_source": TIME_SOURCES,
+}
+"""What the small integers of ``LiquidationColumns`` stand for; instrument and asset have their own names."""
+
+_UNTOLD = ("price", "quantity")
+"""Columns where NaN means that nobody told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One kind of stored record: a folder of Parquet files."""
+
+    name: str
+    record: type[StoredRecord]
+    time: str
+    """The column whose UTC day is the partition."""
+    schema: pa.Schema
+
+
+def _dataset(name: str, record: type[StoredRecord], time: str, /, **columns: Any) -> Dataset:
+    metadata = {"breakwater.dataset": name, "breakwater.schema": str(SCHEMA_VERSION)}
+    return Dataset(name, record, time, pa.schema(list(columns.items()), metadata))
+
+
+_WHERE = {"venue": _NAME, "instrument": _NAME, "asset": _NAME}
+_WHEN = {"event_time": _TIME, "receive_time": _TIME}
+
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset
+    for dataset in (
+        _dataset(
+            "liquidations", Liquidation, "event_time", event_id=_ID, **_WHERE, position=_NAME, cause=_NAME,
+            price=_FLOAT, price_kind=_NAME, quantity=_FLOAT, notional_usd=_FLOAT, **_WHEN, coverage=_NAME,
+            backfill=_BOOL, time_source=_NAME,
+        ),
+        _dataset(
+            "windows", WindowMetrics, "time", asset=_NAME, window=_NAME, time=_TIME, count=_INT, usd=_FLOAT,
+            long_count=_INT, short_count=_INT, long_usd=_FLOAT, short_usd=_FLOAT, adl_count=_INT, adl_usd=_FLOAT,
+            floor_usd=_FLOAT, events_per_second=_FLOAT, usd_per_second=_FLOAT, acceleration=_FLOAT,
+            usd_acceleration=_FLOAT, venues=pa.map_(_TEXT, _INT), leading_venue=_NAME,
+        ),
+        _dataset(
+            "cascades", CascadeUpdate, "time", cascade_id=_TEXT, asset=_NAME, state=_NAME, time=_TIME, opened=_TIME,
+            started=_TIME, closed=_TIME, side=_NAME, level=_NAME, peak_level=_NAME, score=_FLOAT, peak_score=_FLOAT,
+            events=_INT, usd=_FLOAT, long_usd=_FLOAT, short_usd=_FLOAT, adl_events=_INT, adl_usd=_FLOAT,
+            venues=pa.list_(_TEXT), entry_lags=pa.list_(_FLOAT), floor=_BOOL,
+        ),
+        _dataset(
+            "signals", Signal, "event_time", signal_id=_TEXT, asset=_NAME, level=_NAME, previous=_NAME, score=_FLOAT,
+            components=_PARTS, weights=_PARTS, boosted=_BOOL, side=_NAME, events_per_second=_FLOAT,
+            usd_per_second=_FLOAT, acceleration=_FLOAT, window=_NAME, cascade_id=_TEXT, **_WHEN, event_id=_TEXT,
+            floor=_BOOL, rules=_NAME,
+        ),
+        _dataset(
+            "open_interest", OpenInterest, "event_time", **_WHERE, quantity=_FLOAT, notional_usd=_FLOAT, **_WHEN,
+        ),
+        _dataset(
+            "funding", Funding, "event_time", **_WHERE, rate=_FLOAT, interval_hours=_FLOAT, annualised=_FLOAT,
+            next_time=_TIME, **_WHEN, settled=_BOOL,
+        ),
+        _dataset("mark_prices", MarkPrice, "event_time", **_WHERE, price=_FLOAT, index_price=_FLOAT, **_WHEN),
+        _dataset(
+            "trades", Trade, "event_time", trade_id=_TEXT, **_WHERE, taker=_NAME, price=_FLOAT, quantity=_FLOAT,
+            notional_usd=_FLOAT, **_WHEN, backfill=_BOOL,
+        ),
+        _dataset(
+            "feeds", FeedStatus, "event_time", venue=_NAME, feed=_NAME, state=_NAME, reason=_TEXT, event_time=_TIME,
+            gap_from=_TIME, gap_to=_TIME, reconnects=_INT, dropped=_INT,
+        ),
+        _dataset(
+            "account_events", AccountEvent, "event_time", event_id=_TEXT, **_WHERE, event=_NAME, position=_NAME,
+            order_side=_NAME, price=_FLOAT, quantity=_FLOAT, notional_usd=_FLOAT, state=_NAME, remaining=_FLOAT,
+            order_id=_TEXT, client_id=_TEXT, detail=_TEXT, **_WHEN,
+        ),
+        _dataset(
+            "dead_letters", DeadLetter, "receive_time", venue=_NAME, feed=_NAME, reason=_TEXT, raw=pa.binary(),
+            receive_time=_TIME,
+        ),
+    )
+}  # fmt: skip
+"""Every dataset by its name. Control records are not stored."""
+
+_OF_RECORD: dict[type[Any], str | None] = {d.record: d.name for d in DATASETS.values()} | {Control: None}
+
+
+def dataset_of(record: StoredRecord) -> str | None:
+    """The dataset a record is stored in, or nothing where it is not."""
+    return _OF_RECORD[type(record)]
+
+
+def liquidation_table(
+    columns: LiquidationColumns, instruments: Sequence[str], assets: Names | Sequence[str]
+) -> pa.Table:
+    """Forced closes as a table; only the names in use are written."""
+    names: dict[str, Any] = {**_MEANINGS, "instrument": instruments, "asset": assets}
+    schema = DATASETS["liquidations"].schema
+    arrays = []
+    for field in schema:
+        values = getattr(columns, field.name)
+        if field.name in names:
+            arrays.append(_named(values, names[field.name]))
+        elif field.type == _TIME:
+            arrays.append(pa.array(values).cast(_TIME))
+        else:
+            arrays.append(pa.array(values, from_pandas=field.name in _UNTOLD))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _named(codes: NDArray[Any], names: Names | Sequence[str]) -> pa.Array:
+    used, indices = np.unique(codes, return_inverse=True)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(indices.astype(np.int32)), pa.array([names[code] for code in used], pa.string())
+    )
+
+
+def liquidation_columns(table: pa.Table | pa.RecordBatch, instruments: Names, assets: Names) -> LiquidationColumns:
+    """The columns of a stored table of forced closes; names new to ``instruments`` and ``assets`` are added."""
+    made: dict[str, NDArray[Any]] = {}
+    for name, dtype in LIQUIDATION_COLUMNS.items():
+        column = table.column(name)
+        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if name in _MEANINGS or name in {"instrument", "asset"}:
+            made[name] = _codes(array, _coder(name, instruments, assets)).astype(dtype)
+        elif array.type == _TIME:
+            made[name] = array.view(_INT).to_numpy(zero_copy_only=False)
+        else:
+            made[name] = array.to_numpy(zero_copy_only=False)
+    return LiquidationColumns(**made)
+
+
+def _coder(name: str, instruments: Names, assets: Names) -> Any:
+    if name == "instrument":
+        return instruments.code
+    return assets.code if name == "asset" else _MEANINGS[name].index
+
+
+def _codes(array: pa.Array, coder: Any) -> NDArray[Any]:
+    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    try:
+        meaning = np.array([coder(name) for name in encoded.dictionary.to_pylist()], np.int32)
+    except ValueError as unknown:
+        raise HistoryError(f"the file was written by a newer version: {unknown}") from unknown
+    indices: NDArray[np.int32] = encoded.indices.to_numpy(zero_copy_only=False)
+    return meaning[indices]
+
+
+def table(dataset: str, records: Iterable[StoredRecord]) -> pa.Table:
+    """Records of one dataset as a table, in order."""
+    rows = list(records)
+    arrays = [_column(dataset, field, [getattr(row, field.name) for row in rows]) for field in DATASETS[dataset].schema]
+    return pa.Table.from_arrays(arrays, schema=DATASETS[dataset].schema)
+
+
+def _column(dataset: str, field: pa.Field, values: list[Any]) -> pa.Array:
+    if dataset == "liquidations":
+        if field.name == "event_id":
+            values = [int(value, 16) for value in values]
+        elif field.name in _UNTOLD:
+            return pa.array(np.array(values, np.float64), from_pandas=True)
+    if pa.types.is_map(field.type):
+        values = [list(value.items()) for value in values]
+    return pa.array(values, field.type)
+
+
+def records(stored: pa.Table | pa.RecordBatch, dataset: str = "") -> list[Any]:
+    """The records of a stored table, in order: the inverse of ``table``.
+
+    :arg dataset: its name, where the table carries none in its metadata.
+    """
+    dataset = dataset or dataset_name(stored.schema)
+    made = DATASETS[dataset]
+    columns = [_values(dataset, field, stored.column(field.name)) for field in made.schema]
+    fields = [field.name for field in made.schema]
+    return [made.record(**dict(zip(fields, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def dataset_name(schema: pa.Schema) -> str:
+    """The dataset a stored file belongs to; empty where Breakwater did not write it."""
+    metadata: dict[bytes, bytes] = schema.metadata or {}
+    return metadata.get(b"breakwater.dataset", b"").decode()
+
+
+def _values(dataset: str, field: pa.Field, column: Any) -> list[Any]:
+    if field.type == _TIME:
+        return list(column.cast(_INT).to_pylist())
+    values: list[Any] = column.to_pylist()
+    if dataset == "liquidations":
+        if field.name == "event_id":
+            return [f"{value:016x}" for value in values]
+        if field.name in _UNTOLD:
+            return [float("nan") if value is None else value for value in values]
+    return [dict(value) for value in values] if pa.types.is_map(field.type) else values
