@@ -2,9 +2,12 @@
 
 | channel | what it tells | evidence |
 |---|---|---|
-| ``!forceOrder@arr`` on the ``/market`` route | forced orders, one per symbol and second at most | vendor docs, recorded frames |
-| ``!markPrice@arr@1s`` | mark, index, running funding rate | vendor docs, recorded frames |
+| ``!forceOrder@arr``, USD-M on ``/market`` | forced orders, one per symbol and second | vendor docs, recorded frames |
+| ``!markPrice@arr@1s``, on COIN-M ``<symbol>@markPrice@1s`` | mark, index, running funding rate | recorded frames |
 | ``GET openInterest`` (weight 1) | open interest, base coin or contracts | vendor docs |
+| ``GET fundingInfo`` | funding intervals that are not 8 h | vendor docs |
+| ``GET exchangeInfo`` | instruments, contract sizes | recorded body of 2021 |
+| user stream | own orders: forced ones by client id ``c`` and type ``o`` | vendor docs, a user's log |
 
 The un-routed address still connects and acknowledges and has delivered nothing since 2026-04-23. ADL is not told on
 public streams. The venue pings every 3 minutes and cuts each connection at 24 h.
@@ -31,6 +34,8 @@ from schemas.instruments import ContractUnit, Instrument
 from schemas.records import Coverage
 
 _DAY = 24 * 3600.0
+_STREAMS = 199
+"""What one COIN-M connection takes beside the forced orders."""
 
 
 class _CoinSession(ForceOrderSession):
@@ -48,9 +53,14 @@ class _Binance(Exchange):
     intervals: ClassVar[bool] = False
 
     def connections(self, endpoints: Endpoints, instruments: Sequence[Instrument]) -> Sequence[Connection]:
-        """One socket for all symbols; subscribing is by URL."""
-        url = f"{endpoints.websocket}{self.route}/stream?streams=!forceOrder@arr/!markPrice@arr@1s"
+        """One socket; subscribing is by URL."""
+        streams = "/".join(("!forceOrder@arr", *self.marks(instruments)))
+        url = f"{endpoints.websocket}{self.route}/stream?streams={streams}"
         return (Connection("market", url, lifetime=_DAY, stale_after=240.0),)
+
+    def marks(self, instruments: Sequence[Instrument]) -> Sequence[str]:
+        """The streams that bring mark prices and funding."""
+        return ("!markPrice@arr@1s",)
 
     def polls(self, instruments: Sequence[Instrument]) -> Sequence[Poll]:
         """Open interest symbol by symbol, each as often as half the allowance permits, and funding intervals hourly."""
@@ -99,6 +109,10 @@ class BinanceCoinM(_Binance):
     api = "dapi"
     route = ""
     unit: ClassVar[ContractUnit] = "usd"
+
+    def marks(self, instruments: Sequence[Instrument]) -> Sequence[str]:
+        """One stream per symbol: this host documents none for all. 200 streams fit one address."""
+        return [f"{i.instrument.lower()}@markPrice@1s" for i in instruments[:_STREAMS]]
 
 
 EXCHANGES: tuple[Exchange, ...] = (BinanceUsdM(), BinanceCoinM())
