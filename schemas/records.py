@@ -43,8 +43,9 @@ VENUES: tuple[str, ...] = (
     "extended",
     "hyperliquid",
     "kucoin",
+    "pacifica",
 )
-"""Every venue identifier. Columns carry the index; append only."""
+"""Every venue identifier, those known from recordings only included. Columns carry the index; append only."""
 
 
 class Liquidation(Struct, frozen=True, gc=False, tag_field="kind", tag="liquidation"):
@@ -85,7 +86,7 @@ class OpenInterest(Struct, frozen=True, gc=False, tag_field="kind", tag="open_in
     instrument: str
     asset: str
     quantity: float | None
-    """Base units, each contract counted once even where the venue counts both sides; ``None`` where USD is all we know."""
+    """Base units, each contract counted once even where the venue counts both sides; ``None`` where only USD is known."""
     notional_usd: float | None
     """USD; ``None`` where neither the venue's figure nor a price is known yet."""
     event_time: int
