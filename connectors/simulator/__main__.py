@@ -1,0 +1,74 @@
+"""``python -m connectors.simulator``: run the venues in a process of their own.
+
+Prints one JSON line when ready: ``{"port": …, "began": <ns>, "endpoints": {venue: {"websocket": …, "rest": …}}}``.
+Ends on SIGTERM, SIGINT, or when its standard input ends, so that it never outlives whoever started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from contextlib import suppress
+
+from connectors.simulator.server import Simulator
+
+
+async def _parent_gone() -> None:
+    """Return when standard input ends."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    try:
+        while await reader.read(4096):
+            pass
+    finally:
+        transport.close()
+
+
+async def _stopped() -> None:
+    """Return when told to stop."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    gone = asyncio.create_task(_parent_gone())
+    waiting = asyncio.create_task(told.wait())
+    await asyncio.wait({gone, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (gone, waiting):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    simulator = Simulator(
+        arguments.seed, arguments.duration, arguments.speed, lead=arguments.lead, silent=arguments.silent
+    )
+    endpoints = await simulator.start(arguments.port)
+    ready = {
+        "port": simulator.port,
+        "began": simulator.began,
+        "endpoints": {name: {"websocket": e.websocket, "rest": e.rest} for name, e in endpoints.items()},
+    }
+    print(json.dumps(ready), flush=True)
+    await _stopped()
+    await simulator.stop()
+
+
+def main() -> None:
+    """Parse the command line and run until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m connectors.simulator", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--duration", type=float, default=60.0, help="seconds")
+    parser.add_argument("--speed", type=float, default=1.0, help="seconds of the run per second")
+    parser.add_argument("--lead", type=float, default=1.0, help="seconds before the run begins")
+    parser.add_argument("--silent", default="okx", help="venue that falls silent in the middle; '' for none")
+    parser.add_argument("--port", type=int, default=0, help="0: any free one")
+    asyncio.run(_run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Runs the simulated market on one loopback port in real time, every venue by its own protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from connectors.exchange import Endpoints
+from connectors.simulator.market import simulate
+from connectors.simulator.truth import Telling, Truth, tell
+from connectors.simulator.venue import Asked, Conversation, Signal, Wires, World, encode
+from connectors.simulator.venues import venues
+from connectors.simulator.wire import Head, Link, Port
+from schemas.clock import MILLISECOND, Clock, seconds, system_clock
+
+
+@dataclass(eq=False, slots=True)
+class _Client:
+    venue: str
+    conversation: Conversation
+    link: Link
+    beaten_at: float
+
+    def say(self, wires: Wires) -> None:
+        for wire in wires:
+            self.link.send(wire)
+
+
+class Simulator:
+    """The venues of one run.
+
+    :arg seed: the same seed gives the same run.
+    :arg duration: seconds the run lasts; afterwards the venues stay up, calm and without forced closes.
+    :arg speed: how many seconds of the run pass in one second.
+    :arg lead: seconds from ``start`` until the run begins, for clients to connect.
+    :arg silent: the venue that falls silent in the middle; '' for none.
+    :arg rhythm: factor on every heartbeat interval and on the patience of venues with quiet clients.
+    """
+
+    def __init__(
+        self,
+        seed: int = 1,
+        duration: float = 60.0,
+        speed: float = 1.0,
+        clock: Clock = system_clock,
+        *,
+        lead: float = 1.0,
+        silent: str = "okx",
+        rhythm: float = 1.0,
+    ) -> None:
+        self.speed = speed
+        self._truth = tell(simulate(seed, duration, silent))
+        self._clock = clock
+        self._lead = lead
+        self._rhythm = rhythm
+        self._worlds: dict[str, World] = {}
+        self._clients: dict[Link, _Client] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._port = Port(self._answer, self._opened, self._closed)
+        self.port = 0
+        """The port; 0 before ``start``."""
+        self.began = 0
+        """Nanoseconds UTC of offset 0 of the run; 0 before ``start``."""
+
+    async def start(self, port: int = 0) -> dict[str, Endpoints]:
+        """Listen (on any free port) and let the run begin after ``lead``. Returns where each venue is."""
+        self.port = await self._port.listen(port)
+        self.began = (self._clock() + seconds(self._lead)) // MILLISECOND * MILLISECOND
+        for venue in venues():
+            self._worlds[venue] = World(venue, self._truth, self.began, self._clock, self.speed)
+        self._tasks = [asyncio.create_task(self._play()), asyncio.create_task(self._keep_time())]
+        return {venue: self.endpoints(venue) for venue in venues()}
+
+    async def stop(self) -> None:
+        """Cut every connection and stop listening."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._port.close()
+
+    def endpoints(self, venue: str) -> Endpoints:
+        """Where ``venue`` is."""
+        address = f"127.0.0.1:{self.port}/{venue}"
+        return Endpoints(websocket=f"ws://{address}", rest=f"http://{address}")
+
+    def truth(self) -> Truth:
+        """What happens and what is told of it."""
+        return self._truth
+
+    def world(self, venue: str) -> World:
+        """The run as ``venue`` sees it, on the clock of this simulator."""
+        return self._worlds[venue]
+
+    def _answer(self, head: Head, body: str) -> tuple[int, str]:
+        name, _, path = head.path.strip("/").partition("/")
+        venue = venues().get(name)
+        if venue is None:
+            return 404, encode({"error": f"no venue {name!r}"})
+        asked = Asked(head.method, f"/{path}", head.query, body, head.headers.get("host", ""))
+        found = venue.rest(asked, self._worlds[name])
+        return (404, encode({"error": f"{name} has no {path}"})) if found is None else (200, encode(found))
+
+    def _opened(self, head: Head, link: Link) -> Callable[[str], None] | None:
+        name, _, path = head.path.strip("/").partition("/")
+        venue = venues().get(name)
+        if venue is None or not venue.paths(f"/{path}"):
+            return None
+        conversation = venue.conversation(self._worlds[name], f"/{path}", head.query)
+        client = _Client(name, conversation, link, link.heard_at)
+        self._clients[link] = client
+        client.say(conversation.opening())
+        return lambda message: client.say(conversation.hear(message))
+
+    def _closed(self, link: Link) -> None:
+        self._clients.pop(link, None)
+
+    async def _play(self) -> None:
+        """Send every telling at its time."""
+        for telling in self._truth.tellings:
+            await self._until(telling.at)
+            self._push(telling)
+
+    def _push(self, telling: Telling) -> None:
+        for client in list(self._clients.values()):
+            if client.venue == telling.venue:
+                client.say(client.conversation.forced(telling.closes))
+
+    async def _until(self, offset: int) -> None:
+        """Wait for ``offset`` milliseconds of the run."""
+        due = self.began + int(offset * MILLISECOND / self.speed)
+        await asyncio.sleep(max(0, due - self._clock()) / 1e9)
+
+    async def _keep_time(self) -> None:
+        """Each tenth of a second: heartbeats, patience; each second of the run: context."""
+        told: dict[str, int] = {}
+        while True:
+            for venue, world in self._worlds.items():
+                second = world.offset() // 1000
+                if told.get(venue) != second:
+                    told[venue] = second
+                    self._tell_context(venue, world)
+            for client in list(self._clients.values()):
+                self._tend(client)
+            await asyncio.sleep(min(0.1, 1.0 / self.speed))
+
+    def _tell_context(self, venue: str, world: World) -> None:
+        if world.silent():
+            return
+        for client in list(self._clients.values()):
+            if client.venue == venue:
+                client.say(client.conversation.context())
+
+    def _tend(self, client: _Client) -> None:
+        now = asyncio.get_running_loop().time()
+        conversation = client.conversation
+        if conversation.heartbeat is not None and now - client.beaten_at >= conversation.heartbeat * self._rhythm:
+            client.beaten_at = now
+            client.say(conversation.beat())
+        if conversation.patience is not None and now - client.link.heard_at > conversation.patience * self._rhythm:
+            client.link.send(Signal.DROP)
