@@ -1,0 +1,103 @@
+"""The SQL prompt: questions typed one after the other, over the history as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import duckdb
+
+from schemas.errors import BreakwaterError
+from sinks.duckdb import connect
+from sinks.query import answer, lock, view_names
+from sinks.views import EXAMPLES
+
+HELP = """SQL over the history; e.g.
+  {examples}
+.views  what can be asked   .schema NAME  its columns   .quit  (or Ctrl-D)"""
+
+
+def prompt(data_dir: Path, out: BinaryIO, read: Callable[[str], str] = input) -> None:
+    """Read questions until the end of input or ``.quit``, and answer each on ``out``.
+
+    :arg read: gives the next line for a prompt; raises EOFError at the end.
+    :raises HistoryError: where there is no history; what a question does wrong is only told.
+    """
+    with closing(connect(data_dir)) as connection:
+        lock(connection, data_dir)
+        _say(out, HELP.format(examples="\n  ".join(EXAMPLES)))
+        with _remembered(data_dir):
+            while (line := _question(connection, read)) is not None:
+                if line.strip() in {".quit", ".exit"}:
+                    return
+                _respond(connection, line.strip(), out)
+
+
+def _question(connection: duckdb.DuckDBPyConnection, read: Callable[[str], str]) -> str | None:
+    """Lines until they make a whole statement; nothing at the end of input."""
+    text = ""
+    while True:
+        try:
+            text += read("... " if text else "sql> ") + "\n"
+        except EOFError:
+            return text or None
+        except KeyboardInterrupt:
+            return ""
+        if text.startswith(".") or not text.strip() or not _unfinished(connection, text):
+            return text
+
+
+def _unfinished(connection: duckdb.DuckDBPyConnection, text: str) -> bool:
+    """Whether more may come: it does not parse yet, and neither a semicolon nor an empty line ends it."""
+    if text.rstrip().endswith(";") or text.endswith("\n\n"):
+        return False
+    try:
+        connection.extract_statements(text)
+    except duckdb.ParserException:
+        return True
+    return False
+
+
+def _respond(connection: duckdb.DuckDBPyConnection, line: str, out: BinaryIO) -> None:
+    command, _, name = line.partition(" ")
+    try:
+        if command == ".views":
+            _say(out, "\n".join(view_names(connection)))
+        elif command == ".schema":
+            quoted = name.strip(" ;").replace('"', '""')
+            answer(connection, f'DESCRIBE "{quoted}"', "table", out)
+        elif command.startswith("."):
+            _say(out, HELP.format(examples="\n  ".join(EXAMPLES)))
+        elif line:
+            answer(connection, line, "table", out)
+    except BreakwaterError as error:
+        _say(out, str(error))
+    except KeyboardInterrupt:
+        connection.interrupt()
+        _say(out, "interrupted")
+
+
+def _say(out: BinaryIO, text: str) -> None:
+    out.write(text.encode() + b"\n")
+    out.flush()
+
+
+class _remembered:  # noqa: N801 - reads as a verb at its one use
+    """Keeps what was typed for the next time, where the terminal can."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._file = str(Path(data_dir) / ".sql_history")
+
+    def __enter__(self) -> None:
+        with suppress(ImportError, OSError):
+            import readline  # noqa: PLC0415 - absent on some systems
+
+            readline.read_history_file(self._file)
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ImportError, OSError):
+            import readline  # noqa: PLC0415 - absent on some systems
+
+            readline.write_history_file(self._file)
