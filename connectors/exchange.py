@@ -135,8 +135,12 @@ class Session(ABC):
     def read(self, payload: bytes, receive_time: int, feed: str) -> None:
         """Append what the frame tells to the intake: records, a control, or an exception."""
 
-    def each(self, rows: Iterable[Any], read: Callable[[Any], None]) -> None:
-        """Read every row; one that cannot be understood becomes a dead letter and the others stand."""
+    def each(self, rows: Any, read: Callable[[Any], None]) -> None:
+        """Read every row of a list; one that cannot be understood becomes a dead letter and the others stand."""
+        if not isinstance(rows, list):
+            raise TypeError(f"expected a list of rows, got {type(rows).__name__}")
+        if not rows:
+            self.intake.control("ignored", "empty list")
         for row in rows:
             try:
                 read(row)

@@ -145,7 +145,10 @@ class Intake:
 
     def _letter(self, frame: int, reason: str) -> DeadLetter:
         venue, feed, payload = self._payloads[frame]
-        return DeadLetter(venue, feed, reason, payload[:RAW_LIMIT], self._received[frame])
+        if len(payload) > RAW_LIMIT:  # once per frame: a large body may hold hundreds of unknown rows
+            payload = payload[:RAW_LIMIT]
+            self._payloads[frame] = (venue, feed, payload)
+        return DeadLetter(venue, feed, reason, payload, self._received[frame])
 
     def take(self) -> Batch:
         """Everything collected since the last call, converted."""
