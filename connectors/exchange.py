@@ -6,6 +6,7 @@ connection; it holds what the venue's protocol makes a reader remember (channel 
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ UNREADABLE = (
     ValueError,
 )
 """What a session may raise on a frame it cannot understand."""
+
+_LONGEST_HEARTBEAT = 256
+_HEARTBEAT = re.compile(rb'pong|heartbeat|"hb"', re.IGNORECASE).search
 
 
 class Frame(NamedTuple):
@@ -84,6 +88,8 @@ class Connection:
     stale_after: float = 60.0
     """Seconds without any frame, pings included, after which the socket is dead."""
     carries_liquidations: bool = True
+    expected_gap: float | None = None
+    """Seconds between data frames to expect until the feed's own rhythm is learned, e.g. 1 where marks tick."""
     token: Request | None = None
     """Asked first where the venue gives the address with a token (``Exchange.address`` reads the answer)."""
     headers: tuple[tuple[str, str], ...] = ()
@@ -190,6 +196,13 @@ class Exchange(ABC):
     def acknowledgement(self, frame: bytes) -> Acknowledged | Denied | None:
         """Whether the frame answers a subscription. Called until all are answered, and for small frames after."""
         return None
+
+    def tells(self, frame: bytes) -> bool:
+        """False for a frame that only keeps the connection alive, so that a feed of pongs counts as silent.
+
+        Called for each frame that neither ``reply`` nor ``acknowledgement`` cared for: be quick.
+        """
+        return len(frame) > _LONGEST_HEARTBEAT or not _HEARTBEAT(frame)
 
     def address(self, answer: bytes) -> tuple[str, float]:
         """URL and heartbeat interval in seconds from the answer to ``Connection.token``."""
