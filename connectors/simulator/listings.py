@@ -264,7 +264,10 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
     "okx": (*_sized("okx", "{}-USDT-SWAP", _OKX, 0.01), *_dollars("okx", _OKX_INVERSE)),
     "gate": tuple(_sized("gate", "{}_USDT", _GATE, group="usdt")),
     "bitget": tuple(_bitget()),
-    "htx": tuple(_sized("htx", "{}-USDT", _HTX)),
+    "htx": (
+        *_sized("htx", "{}-USDT", _HTX),
+        *_dollars("htx", {"BTC-USD": ("BTC", 100.0), "ETH-USD": ("ETH", 10.0)}),
+    ),
     "bitfinex": tuple(_coins("bitfinex", "t{}F0:USTF0", (*_MAJORS, "ADA", "LINK", "AVAX", "SUI"))),
     "deribit": tuple(_deribit()),
     "bitmex": tuple(_bitmex()),

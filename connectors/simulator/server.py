@@ -106,7 +106,8 @@ class Simulator:
         venue = venues().get(name)
         if venue is None or not venue.paths(f"/{path}"):
             return None
-        conversation = venue.conversation(self._worlds[name], f"/{path}", head.query)
+        asked = Asked(head.method, f"/{path}", head.query, host=head.headers.get("host", ""), headers=head.headers)
+        conversation = venue.converse(self._worlds[name], asked)
         client = _Client(name, conversation, link, link.heard_at)
         self._clients[link] = client
         client.say(conversation.opening())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Literal, NamedTuple
+from uuid import UUID
 
 from connectors.simulator.listings import ASSETS, LISTINGS, SHARES, Listing
 from connectors.simulator.market import Close, Market
@@ -34,7 +36,7 @@ def encode(body: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One REST request to a venue, path relative to its host."""
+    """A REST request to a venue, or where a socket is opened; path relative to the venue's host."""
 
     method: str
     path: str
@@ -42,10 +44,20 @@ class Asked:
     body: str = ""
     host: str = ""
     """``127.0.0.1:port``, for answers that name an address."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By lower-case name."""
 
     def wants(self, path: str) -> bool:
         """Whether this asks for the venue's ``path``, also where a client counts its beginning to the host."""
         return self.path == path or (self.path.count("/") > 1 and path.endswith(self.path))
+
+
+class Ordinary(NamedTuple):
+    """An ordinary trade, native terms."""
+
+    taker: Literal["buy", "sell"]
+    price: float
+    quantity: float
 
 
 class World:
@@ -90,6 +102,14 @@ class World:
         told = [close for telling in self._told if telling.at <= offset for close in telling.closes]
         return [close for close in told if listing in {None, close.listing}][-limit:]
 
+    def ordinary(self, listing: Listing, number: int) -> Ordinary:
+        """A trade of nobody's misfortune."""
+        usd = 150.0 + number * 7919 % 2400
+        price = float(listing.price_text(self.mark(listing) * (1.0 + (number % 7 - 3) * 2e-5)))
+        settle = float(self.market.context.mark[self.second(), 0])
+        quantity = float(listing.quantity_text(listing.native(usd, price, settle)))
+        return Ordinary("buy" if number % 2 else "sell", price, quantity)
+
     def second(self) -> int:
         """Row of the context that holds now."""
         return max(0, min(self.offset() // 1000, len(self.market.context.mark) - 1))
@@ -132,15 +152,14 @@ def _weights(listing: Listing) -> float:
 class Conversation:
     """One client socket, as the venue sees it."""
 
-    heartbeat: ClassVar[float | None] = None
+    heartbeat: float | None = None
     """Seconds between beats of the venue, where it beats."""
-    patience: ClassVar[float | None] = None
+    patience: float | None = None
     """Seconds without a word (or protocol ping) from the client after which the venue hangs up."""
 
-    def __init__(self, world: World, path: str, query: Mapping[str, str]) -> None:
+    def __init__(self, world: World, asked: Asked) -> None:
         self.world = world
-        self.path = path
-        self.query = query
+        self.asked = asked
 
     def opening(self) -> Wires:
         """What is said first."""
@@ -173,6 +192,10 @@ class Venue(ABC):
         """Whether a websocket may be opened there."""
         return True
 
+    def converse(self, world: World, asked: Asked) -> Conversation:
+        """A client connected."""
+        return self.conversation(world, asked)
+
     @abstractmethod
     def rest(self, asked: Asked, world: World) -> Any:
         """The JSON answer, or nothing for 404."""
@@ -184,6 +207,18 @@ def reads(message: str) -> Any:
         return json.loads(message)
     except ValueError:
         return None
+
+
+def iso(milliseconds: int) -> str:
+    """``2026-11-21T08:00:00.123Z``."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def guid(number: int) -> str:
+    """A version-4-shaped id that is the same for the same number."""
+    mixed = number * 0x9E3779B97F4A7C15F39CC0605CEDC835 & (1 << 128) - 1
+    return str(UUID(int=mixed, version=4))
 
 
 def by_symbol(listings: Iterable[Listing]) -> dict[str, Listing]:
@@ -204,8 +239,23 @@ def group_by_symbol(closes: Iterable[Close]) -> dict[str, list[Close]]:
     return found
 
 
-Answer = Callable[[Asked, World], Any]
 __all__ = [
-    "ASSETS", "Answer", "Asked", "Close", "Conversation", "Listing", "Signal", "Venue", "Wire", "Wires", "World",
-    "base_asset", "by_symbol", "encode", "group_by_symbol", "reads",
+    "ASSETS",
+    "Asked",
+    "Close",
+    "Conversation",
+    "Listing",
+    "Ordinary",
+    "Signal",
+    "Venue",
+    "Wire",
+    "Wires",
+    "World",
+    "base_asset",
+    "by_symbol",
+    "encode",
+    "group_by_symbol",
+    "guid",
+    "iso",
+    "reads",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from connectors.simulator.venue import (
@@ -25,9 +25,9 @@ _LONGEST = 21_000
 
 
 class _Bybit(Conversation):
-    def __init__(self, world: World, path: str, query: Mapping[str, str]) -> None:
-        super().__init__(world, path, query)
-        self.category = path.rpartition("/")[2]
+    def __init__(self, world: World, asked: Asked) -> None:
+        super().__init__(world, asked)
+        self.category = asked.path.rpartition("/")[2]
         self.listings = by_symbol(row for row in world.listings if row.group == self.category)
         self.topics: set[str] = set()
         self.last: dict[str, dict[str, str]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from connectors.simulator.venue import (
@@ -23,14 +23,13 @@ from connectors.simulator.venue import (
 class _ForceOrder(Conversation):
     """Streams named in the URL or by SUBSCRIBE; raw under ``/ws``, enveloped under ``/stream``."""
 
-    heartbeat: ClassVar[float | None] = 180.0
-    extra: ClassVar[dict[str, Any]] = {}
-    """Fields this venue adds to the order."""
+    heartbeat = 180.0
 
-    def __init__(self, world: World, path: str, query: Mapping[str, str]) -> None:
-        super().__init__(world, path, query)
+    def __init__(self, world: World, asked: Asked) -> None:
+        super().__init__(world, asked)
+        path = asked.path
         self.enveloped = path.endswith("/stream")
-        self.streams = set(filter(None, query.get("streams", "").split("/")))
+        self.streams = set(filter(None, asked.query.get("streams", "").split("/")))
         if "/ws/" in path:
             self.streams = set(filter(None, path.split("/ws/", 1)[1].split("/")))
         self.symbols = by_symbol(world.listings)
@@ -111,9 +110,9 @@ class _ForceOrder(Conversation):
 
 
 class _UsdM(_ForceOrder):
-    def __init__(self, world: World, path: str, query: Mapping[str, str]) -> None:
-        super().__init__(world, path, query)
-        self.routed = path.startswith("/market/")
+    def __init__(self, world: World, asked: Asked) -> None:
+        super().__init__(world, asked)
+        self.routed = asked.path.startswith("/market/")
 
     def forced(self, closes: Sequence[Close]) -> Wires:
         """Nothing on the retired un-routed address, though it accepts and acknowledges."""
