@@ -210,13 +210,13 @@ class ForceOrderSession(Session):
     def _marked(self, mark: _Mark) -> None:
         time = mark.E * MILLISECOND
         self.intake.mark_price(mark.s, mark.p, time, index_price=mark.i)
-        if mark.T and mark.r:
+        if mark.T and mark.r and self.intake.knows(mark.s):
             self._funding(mark.s, float(mark.r), time, mark.T * MILLISECOND)
 
     def _premium(self, row: _Premium) -> None:
         time = row.time * MILLISECOND
         self.intake.mark_price(row.symbol, row.markPrice, time, index_price=row.indexPrice)
-        if row.nextFundingTime and row.lastFundingRate:
+        if row.nextFundingTime and row.lastFundingRate and self.intake.knows(row.symbol):
             self._funding(row.symbol, float(row.lastFundingRate), time, row.nextFundingTime * MILLISECOND)
 
     def _funding(self, symbol: str, rate: float, time: int, following: int) -> None:

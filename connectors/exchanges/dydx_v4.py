@@ -176,7 +176,7 @@ class DydxSession(Session):
         parts = [contents.get(part) or {} for part in ("markets", "trading", "oraclePrices")]
         if not any(parts):
             self.intake.control("ignored", f"market update of {sorted(contents)[:5]}")
-        self.each((item for part in parts for item in part.items()), self._market)
+        self.each([item for part in parts for item in part.items()], self._market)
 
     def _market(self, item: tuple[str, dict[str, Any]]) -> None:
         """One market, whole or only what changed."""

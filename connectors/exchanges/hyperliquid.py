@@ -200,7 +200,7 @@ class HyperliquidSession(Session):
             case [str(), {"coin": _, "px": _}]:
                 self._pair(body)
             case [{"universe": list(universe)}, [*contexts]]:
-                self._contexts(zip((row["name"] for row in universe), contexts, strict=True))
+                self._named(universe, contexts)
             case [{"universe": _}, *_]:
                 self.intake.control("metadata", f"instruments of {len(body)} dexes")
             case _:
@@ -221,7 +221,7 @@ class HyperliquidSession(Session):
             case "userNonFundingLedgerUpdates", {"nonFundingLedgerUpdates": list(updates)}:
                 self.each(updates, self._ledger_update)
             case "activeAssetCtx", {"coin": str(coin), "ctx": context}:
-                self._contexts([(coin, context)])
+                self.each([(coin, context)], self._context)
             case "allDexsAssetCtxs", {"ctxs": list(dexes)}:
                 self._all_contexts(dexes)
             case _:
@@ -328,7 +328,7 @@ class HyperliquidSession(Session):
                     found.append((coin, context))
                 else:
                     unlisted += 1
-        self._contexts(found)
+        self.each(found, self._context)
         if unlisted or not found:
             self.intake.control("ignored", f"contexts of {unlisted} markets the catalogue has no number for")
 
@@ -340,8 +340,12 @@ class HyperliquidSession(Session):
                 self._coins[number] = known
         return known
 
-    def _contexts(self, contexts: Iterable[tuple[str, Any]]) -> None:
-        self.each(contexts, self._context)
+    def _named(self, universe: list[Any], contexts: list[Any]) -> None:
+        listed = [
+            (row["name"], context) for row, context in zip(universe, contexts, strict=True) if not row.get("isDelisted")
+        ]
+        self.intake.control("metadata", f"{len(listed)} listed instruments")
+        self.each(listed, self._context)
 
     def _context(self, item: tuple[str, Any]) -> None:
         coin, row = item

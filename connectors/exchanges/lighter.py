@@ -195,12 +195,12 @@ class LighterSession(Session):
                 self.each(frame.trades or (), read)
             case {"market_stats": stats, "type": str(kind), "channel": str(channel)}:
                 self._replayed(kind, channel)
-                rows = [stats] if "market_id" in stats else stats.values()
+                rows = [stats] if "market_id" in stats else list(stats.values())
                 self.each(rows, partial(self._statistics, int(body.get("timestamp", 0)) * MILLISECOND))
             case {"trade_id": _, "market_id": _, "is_maker_ask": _}:
                 self._traded_row(False, body)
             case {"funding_rates": list(rows)}:
-                self.each((row for row in rows if row["exchange"] == "lighter"), self._rate)
+                self.each(rows, self._rate)
             case {"order_book_details": list(rows)}:
                 self.intake.control("metadata", f"{len(rows)} instruments")
                 self.each(rows, self._details)
@@ -245,6 +245,8 @@ class LighterSession(Session):
             self.intake.funding(symbol, stats.funding_rate * _PERCENT, 1.0, paid, settled=True)
 
     def _rate(self, row: dict[str, Any]) -> None:
+        if row["exchange"] != "lighter":
+            return
         self.intake.funding(self._symbol(int(row["market_id"])), float(row["rate"]), 8.0, 0)
 
     def _details(self, row: dict[str, Any]) -> None:
