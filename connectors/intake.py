@@ -361,13 +361,13 @@ class VenueIntake:
         contract = self._known(instrument)
         if contract is None:
             return
-        if not math.isfinite(rate) or not 0 < interval_hours < math.inf:
+        annual = rate * HOURS_PER_YEAR / interval_hours if interval_hours else math.nan
+        if not math.isfinite(annual) or not 0 < interval_hours < math.inf:
             self.reject(f"{instrument}: funding rate {rate!r} per {interval_hours!r} h is not a number")
             return
         time, received = self._clocks(time)
         if next_time is not None and not 0 < next_time < _TOO_LATE:
             next_time = None
-        annual = rate * HOURS_PER_YEAR / interval_hours
         asset = contract.asset
         self._intake.put(
             Funding(self.name, instrument, asset, rate, interval_hours, annual, next_time, time, received, settled)
@@ -527,11 +527,16 @@ class VenueIntake:
             base = quantity * (contract.size if unit == "contracts" else contract.coin)
             return _worth(base, each, rate)
         worth = quantity * (contract.size if unit == "contracts" else 1.0)
+        if not math.isfinite(worth):
+            return None, None
         usd = None if math.isnan(rate) else worth * rate
-        return (worth / each if each else None), usd
+        base = worth / each if each else math.inf
+        return (base if math.isfinite(base) else None), usd
 
 
-def _worth(base: float, each: float | None, rate: float) -> tuple[float, float | None]:
+def _worth(base: float, each: float | None, rate: float) -> tuple[float | None, float | None]:
+    if not math.isfinite(base):
+        return None, None
     usd = base * each * rate if each else None
     return base, usd if usd is not None and math.isfinite(usd) else None
 
