@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import httpx2
 from websockets.exceptions import (
     ConnectionClosed,
-    InvalidHandshake,
     InvalidMessage,
     InvalidProxy,
     InvalidStatus,

@@ -100,7 +100,7 @@ class FrameWriter:
     def close(self) -> None:
         """Finish the file."""
         if not self._file.closed:
-            self._zstd.close()  # type: ignore[no-untyped-call] - zstandard's stub leaves it untyped
+            self._zstd.close()  # type: ignore[no-untyped-call]  # zstandard's stub leaves it untyped
             self._file.close()
 
     def _flush(self, now: int) -> None:
