@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from connectors.catalogue import Catalogue, Contract
 from connectors.identity import event_ids, text_key
-from schemas.batches import Batch, LiquidationColumns
+from schemas.batches import Batch, LiquidationColumns, Tick
 from schemas.clock import SECOND
 from schemas.instruments import CONTRACT_UNITS
 from schemas.records import (
@@ -100,7 +100,7 @@ class Intake:
     def _clear(self) -> None:
         self.code, self.terms, self.price = array("i"), array("i"), array("d")
         self.quantity, self.time, self.key, self.rate = array("d"), array("q"), array("Q"), array("d")
-        self.others: list[tuple[int, MarketRecord]] = []
+        self.others: list[tuple[int, MarketRecord | Tick]] = []
         self._payloads: list[tuple[str, str, bytes]] = []
         self._received: list[int] = []
         self._ends: list[int] = []
@@ -135,8 +135,8 @@ class Intake:
         for column in columns:
             del column[whole:]
 
-    def put(self, record: MarketRecord) -> None:
-        """Append a record that is no liquidation."""
+    def put(self, record: MarketRecord | Tick) -> None:
+        """Append what is no liquidation."""
         self.others.append((len(self.price), record))
 
     def reject(self, reason: str) -> None:
@@ -219,10 +219,12 @@ class Intake:
         )
         return columns, sound
 
-    def _bury(self, rows: _Rows, frame: NDArray[np.int64], sound: NDArray[np.bool_]) -> list[tuple[int, MarketRecord]]:
+    def _bury(
+        self, rows: _Rows, frame: NDArray[np.int64], sound: NDArray[np.bool_]
+    ) -> list[tuple[int, MarketRecord | Tick]]:
         """Dead letters in the place of unsound rows, and the other records moved up accordingly."""
         kept = np.concatenate([[0], np.cumsum(sound)])
-        letters: list[tuple[int, int, MarketRecord]] = []
+        letters: list[tuple[int, int, MarketRecord | Tick]] = []
         for row in np.flatnonzero(~sound):
             contract = self.catalogue.contracts[rows.code[row]]
             letters.append((int(row), 1, self._letter(int(frame[row]), _complaint(rows, int(row), contract))))

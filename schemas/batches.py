@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,13 @@ from schemas.records import (
     Liquidation,
     MarketRecord,
 )
+
+
+class Tick(NamedTuple):
+    """Time passed without anything arriving."""
+
+    receive_time: int
+
 
 LIQUIDATION_COLUMNS: dict[str, str] = {
     "event_id": "uint64",
@@ -113,7 +121,7 @@ class Batch:
     instruments: Sequence[str]
     """Venue symbol by instrument code."""
     assets: Names
-    others: list[tuple[int, MarketRecord]] = field(default_factory=list)
+    others: list[tuple[int, MarketRecord | Tick]] = field(default_factory=list)
     """Every other record, with the number of liquidations that arrived before it (non-decreasing)."""
     frames: int = 0
 
@@ -145,6 +153,7 @@ class Batch:
             while row < before:
                 yield self.liquidation(row)
                 row += 1
-            yield record
+            if not isinstance(record, Tick):
+                yield record
         for rest in range(row, len(self.liquidations)):
             yield self.liquidation(rest)

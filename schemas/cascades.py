@@ -110,6 +110,8 @@ class Signal(Struct, frozen=True, gc=False, tag_field="kind", tag="signal"):
     """Each of ``COMPONENTS``, 0 to 1; ``None`` where the context is missing."""
     weights: dict[str, float]
     """The weights used, sum 1: those of missing contexts are spread over the rest, visibly."""
+    context: dict[str, float | None]
+    """Relative change of open interest over 1 m, 5 m, 1 h; funding per 8 h now, its trend, its largest in 24 h."""
     boosted: bool
     """True where extreme acceleration multiplied the score."""
     side: Side

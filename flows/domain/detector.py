@@ -1,0 +1,271 @@
+"""Batches in, detections out: drives the kernel and says in records what it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from math import isnan
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.domain import kernel
+from flows.domain.arrivals import TICK_GRID, arrivals
+from flows.domain.kernel import CASCADE, CASCADE_HEAD, SIGNAL, SIGNAL_HEAD, Arrivals, process
+from flows.domain.rules import Rules
+from flows.domain.state import (
+    ADL_N,
+    ADL_USD,
+    CONTEXT_FIELDS,
+    FLOOR_USD,
+    LONG_N,
+    LONG_USD,
+    MICRO,
+    N_SUMS,
+    NEVER,
+    SHORT_N,
+    SHORT_USD,
+    State,
+    allocate,
+    with_arena,
+    with_rings,
+    with_slots,
+)
+from schemas.batches import Batch, Names
+from schemas.cascades import COMPONENTS, LEVELS, MARKET, WINDOWS, CascadeUpdate, Side, Signal, WindowMetrics
+from schemas.clock import SECOND
+from schemas.records import VENUES
+
+_STATES: tuple[Literal["open", "update", "close"], ...] = ("open", "update", "close")
+_DOMINANT = 2 / 3
+_NAMES = tuple(WINDOWS)
+
+
+@dataclass(slots=True)
+class WindowRows:
+    """Windows told, columnar: ``WindowMetrics`` before they are spelled out."""
+
+    figures: NDArray[np.int64]
+    """N x (2 + W x 9): slot, time, then per window seven sums, and count and USD of the preceding window."""
+    venues: NDArray[np.int32]
+    """N x W x V."""
+    assets: Names
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+    def records(self) -> list[WindowMetrics]:
+        """Every window as a record."""
+        found = []
+        for i in range(len(self.figures)):
+            slot, time = int(self.figures[i, 0]), int(self.figures[i, 1])
+            rows = self.figures[i, 2:].reshape(len(_NAMES), N_SUMS + 2)
+            for w, name in enumerate(_NAMES):
+                found.append(_window(_asset(self.assets, slot), name, time, rows[w], self.venues[i, w]))
+        return found
+
+
+@dataclass(slots=True)
+class Detections:
+    """What one batch brought about."""
+
+    records: list[Signal | CascadeUpdate]
+    """In the order it happened."""
+    windows: list[WindowRows] = field(default_factory=list)
+    scored: int = 0
+    late: int = 0
+
+
+class Detector:
+    """The state of all assets and the market; feed it batches in arrival order.
+
+    The same arrivals give the same records however they are cut into batches.
+    """
+
+    def __init__(self, rules: Rules, assets: Names) -> None:
+        self.rules = rules
+        self.assets = assets
+        self.state: State = allocate()
+        for name in ("span", "lateness", "delay", "hold", "snapshot"):
+            self.state.shard[name] = getattr(rules, name)
+        self.state.shard["open_level"] = rules.open_code
+        self._told = kernel.told()
+        self._parameters = rules.parameters()
+        self._cell = -1
+
+    def process(self, batch: Batch) -> Detections:
+        """Take in one batch."""
+        rows, origin, self._cell = arrivals(batch, self._cell)
+        found = Detections([])
+        if len(rows.kind):
+            self.state = with_slots(self.state, len(self.assets) + 1)
+            self._run(rows, origin, batch, found)
+        found.late = int(np.count_nonzero(rows.late))
+        found.scored = int(np.count_nonzero(rows.kind == kernel.LIQUIDATION)) - found.late
+        return found
+
+    def finish(self, receive_time: int) -> Detections:
+        """Let time pass to ``receive_time`` with nothing arriving: what is due by then happens."""
+        from schemas.batches import LiquidationColumns, Tick  # noqa: PLC0415 - only a finishing replay needs it
+
+        tick = (0, Tick(receive_time // TICK_GRID * TICK_GRID))
+        return self.process(Batch(LiquidationColumns.empty(), (), self.assets, [tick]))
+
+    def warm_up(self) -> None:
+        """Compile, so that the first event does not wait for it."""
+        process(self.state, self._told, _nothing(), 0, self._parameters)
+
+    def _run(self, rows: Arrivals, origin: NDArray[np.int64], batch: Batch, found: Detections) -> None:
+        start = 0
+        while True:
+            start, why = process(self.state, self._told, rows, start, self._parameters)
+            self._collect(origin, batch, found)
+            if why == kernel.DONE:
+                return
+            if why == kernel.MORE_ARENA:
+                self.state = with_arena(self.state)
+            elif why == kernel.MORE_RINGS:
+                self.state = with_rings(self.state)
+
+    def _collect(self, origin: NDArray[np.int64], batch: Batch, found: Detections) -> None:
+        told = self._told
+        if not told.n[3]:
+            return
+        order = told.order[: told.n[3]]
+        for kind, index in order[order[:, 0] != kernel.WINDOWS_TOLD]:
+            if kind == SIGNAL:
+                row = int(told.signal[index, 4])
+                found.records.append(self._signal(int(index), batch, int(origin[row]) if row >= 0 else -1))
+            elif kind == CASCADE:
+                found.records.append(self._cascade(int(index)))
+        windows = int(told.n[1])
+        if windows:
+            found.windows.append(
+                WindowRows(told.window[:windows].copy(), told.window_venues[:windows].copy(), self.assets)
+            )
+        told.n[:] = 0
+
+    def _signal(self, index: int, batch: Batch, row: int) -> Signal:
+        line, figures = self._told.signal[index], self._told.signal_score[index]
+        slot, time, level, previous = (int(x) for x in line[:4])
+        asset = _asset(self.assets, slot)
+        sums = line[SIGNAL_HEAD : SIGNAL_HEAD + N_SUMS]
+        seconds = self.rules.span / SECOND
+        parts = {name: _known(figures[2 + k]) for k, name in enumerate(COMPONENTS)}
+        decided = f"{batch.liquidations.event_id[row]:016x}" if row >= 0 else ""
+        received = int(batch.liquidations.receive_time[row]) if row >= 0 else time
+        return Signal(
+            signal_id=_hash(asset, self.rules.version, decided or str(time), LEVELS[level]),
+            asset=asset,
+            level=LEVELS[level],
+            previous=LEVELS[previous],
+            score=float(figures[0]),
+            components=parts,
+            weights=_weights(self.rules, parts),
+            context={name: _known(figures[8 + k]) for k, name in enumerate(CONTEXT_FIELDS)},
+            boosted=bool(figures[1] > self.rules.boost_acceleration),
+            side=_side(sums),
+            events_per_second=float((sums[LONG_N] + sums[SHORT_N]) / seconds),
+            usd_per_second=float((sums[LONG_USD] + sums[SHORT_USD]) / MICRO / seconds),
+            acceleration=float(figures[1]),
+            window=self.rules.window,
+            cascade_id=self._cascade_id(slot, int(line[6])) if line[5] else None,
+            event_time=time,
+            receive_time=received,
+            event_id=decided,
+            floor=bool(sums[FLOOR_USD] > 0),
+            rules=self.rules.version,
+        )
+
+    def _cascade_id(self, slot: int, key: int) -> str:
+        return _hash("cascade", _asset(self.assets, slot), self.rules.version, f"{key & (1 << 64) - 1:016x}")
+
+    def _cascade(self, index: int) -> CascadeUpdate:
+        line, entry = self._told.cascade[index], self._told.cascade_entry[index]
+        slot, time, state, opened, started, level, peak, key = (int(x) for x in line[:CASCADE_HEAD])
+        sums = line[CASCADE_HEAD:]
+        entered = sorted((int(t), v) for v, t in enumerate(entry) if t != NEVER)
+        score, best = (float(x) for x in self._told.cascade_score[index])
+        return CascadeUpdate(
+            cascade_id=self._cascade_id(slot, key),
+            asset=_asset(self.assets, slot),
+            state=_STATES[state],
+            time=time,
+            opened=opened,
+            started=started,
+            closed=time if _STATES[state] == "close" else None,
+            side=_side(sums),
+            level=LEVELS[level],
+            peak_level=LEVELS[peak],
+            score=score,
+            peak_score=best,
+            events=int(sums[LONG_N] + sums[SHORT_N]),
+            usd=float((sums[LONG_USD] + sums[SHORT_USD]) / MICRO),
+            long_usd=float(sums[LONG_USD] / MICRO),
+            short_usd=float(sums[SHORT_USD] / MICRO),
+            adl_events=int(sums[ADL_N]),
+            adl_usd=float(sums[ADL_USD] / MICRO),
+            venues=[VENUES[v] for _, v in entered],
+            entry_lags=[(t - started) / SECOND for t, _ in entered],
+            floor=bool(sums[FLOOR_USD] > 0),
+        )
+
+
+def _nothing() -> Arrivals:
+    dtypes: tuple[Any, ...] = (np.int8, np.int32, np.int8, np.int64, np.int64, np.int16, np.float64, np.int64, np.bool_)
+    empty: list[Any] = [np.empty(0, dtype) for dtype in dtypes]
+    return Arrivals(*empty)
+
+
+def _asset(assets: Names, slot: int) -> str:
+    return assets[slot - 1] if slot else MARKET
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else float(value)
+
+
+def _hash(*parts: str) -> str:
+    return blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def _side(sums: NDArray[np.int64]) -> Side:
+    total = int(sums[LONG_USD] + sums[SHORT_USD])
+    if sums[LONG_USD] >= _DOMINANT * total:
+        return "long" if total else "mixed"
+    return "short" if sums[SHORT_USD] >= _DOMINANT * total else "mixed"
+
+
+def _weights(rules: Rules, parts: dict[str, float | None]) -> dict[str, float]:
+    """Those of the known components, made to sum 1."""
+    known = {name: weight for name, weight in zip(COMPONENTS, rules.weights, strict=True) if parts[name] is not None}
+    total = sum(known.values())
+    return {name: weight / total for name, weight in known.items()} if total else {}
+
+
+def _window(asset: str, name: str, time: int, row: NDArray[np.int64], counts: NDArray[np.int32]) -> WindowMetrics:
+    seconds = WINDOWS[name] / SECOND
+    count = int(row[LONG_N] + row[SHORT_N])
+    usd = int(row[LONG_USD] + row[SHORT_USD])
+    venues = {VENUES[v]: int(n) for v, n in enumerate(counts) if n}
+    return WindowMetrics(
+        asset=asset,
+        window=name,
+        time=time,
+        count=count,
+        usd=usd / MICRO,
+        long_count=int(row[LONG_N]),
+        short_count=int(row[SHORT_N]),
+        long_usd=int(row[LONG_USD]) / MICRO,
+        short_usd=int(row[SHORT_USD]) / MICRO,
+        adl_count=int(row[ADL_N]),
+        adl_usd=int(row[ADL_USD]) / MICRO,
+        floor_usd=int(row[FLOOR_USD]) / MICRO,
+        events_per_second=count / seconds,
+        usd_per_second=usd / MICRO / seconds,
+        acceleration=(count - int(row[N_SUMS])) / seconds**2,
+        usd_acceleration=(usd - int(row[N_SUMS + 1])) / MICRO / seconds**2,
+        venues=venues,
+        leading_venue=max(venues, key=lambda v: venues[v]) if venues else None,
+    )

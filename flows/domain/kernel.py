@@ -1,0 +1,386 @@
+"""One pass over arrivals: windows, score, levels, cascades. Compiled; driven by ``flows.domain.detector``.
+
+Everything that happens is appended to ``Told`` in the order it happened. When a buffer or an array is full the pass
+stops *before* the row that does not fit and says why; the caller makes room and goes on from there. Nothing depends on
+where a batch ends.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from flows.domain.context import fall, funding, has_ring, open_interest
+from flows.domain.rings import add, align, at, insert, locate, read, reserve, tell
+from flows.domain.score import components, composite, effective_venues, level
+from flows.domain.state import (
+    LONG_N,
+    LONG_USD,
+    MICRO,
+    N_SUMS,
+    N_VENUES,
+    N_WINDOWS,
+    NEVER,
+    RATE,
+    SHORT_N,
+    SHORT_USD,
+    Events,
+    Shard,
+    Slot,
+    State,
+)
+
+LIQUIDATION, TICK, OPEN_INTEREST, FUNDING = range(4)
+"""Kinds of arrival."""
+DONE, FULL, MORE_ARENA, MORE_RINGS = range(4)
+"""Why the pass stopped."""
+SIGNAL, WINDOWS_TOLD, CASCADE = range(3)
+"""Kinds of telling."""
+OPENS, UPDATES, CLOSES = range(3)
+Parameters = NDArray[np.float64]
+"""See ``flows.domain.score``."""
+_RECENT = 10 * 1_000_000_000
+"""A cascade counts in what happened this long before it was recognised."""
+_ROSE, _OPENED, _JOINED = 1, 2, 4
+"""Bits: the level rose, a cascade opened, a venue new to the open cascade came in."""
+_MARGIN = 8
+"""Tellings one row can cause at most, windows apart."""
+
+
+class Arrivals(NamedTuple):
+    """What arrived, in order. ``usd`` and ``value`` are used by kind."""
+
+    kind: NDArray[np.int8]
+    slot: NDArray[np.int32]
+    venue: NDArray[np.int8]
+    time: NDArray[np.int64]
+    usd: NDArray[np.int64]  # micro-USD of a liquidation
+    what: NDArray[np.int16]  # bits of a liquidation, see flows.domain.state
+    value: NDArray[np.float64]  # open interest in base units, funding per 8 h
+    key: NDArray[np.int64]  # event id of a liquidation
+    late: NDArray[np.bool_]  # out: too late to be scored
+
+
+class Told(NamedTuple):
+    """What came of it. ``order`` lists (kind, index) as it happened; the first ``n[kind]`` rows of each table count."""
+
+    n: NDArray[np.int64]  # 4: signals, windows, cascades, order
+    order: NDArray[np.int32]
+    signal: NDArray[np.int64]  # slot, time, level, previous, row, cascade open, cascade key + 7 sums
+    signal_score: NDArray[np.float64]  # score, acceleration, 6 components, 6 context
+    window: NDArray[np.int64]  # slot, time + W x 9
+    window_venues: NDArray[np.int32]  # W x V
+    cascade: NDArray[np.int64]  # slot, time, state, opened, started, level, peak level, key + 7 sums
+    cascade_score: NDArray[np.float64]  # score, peak
+    cascade_entry: NDArray[np.int64]  # V
+
+
+SIGNAL_HEAD, CASCADE_HEAD = 7, 8
+
+
+def told(room: int = 4096) -> Told:
+    """Empty buffers."""
+    return Told(
+        np.zeros(4, np.int64),
+        np.zeros((room, 2), np.int32),
+        np.zeros((room, SIGNAL_HEAD + N_SUMS), np.int64),
+        np.zeros((room, 14), np.float64),
+        np.zeros((room, 2 + N_WINDOWS * (N_SUMS + 2)), np.int64),
+        np.zeros((room, N_WINDOWS, N_VENUES), np.int32),
+        np.zeros((room, CASCADE_HEAD + N_SUMS), np.int64),
+        np.zeros((room, 2), np.float64),
+        np.zeros((room, N_VENUES), np.int64),
+    )
+
+
+@njit(cache=True)
+def _note(out: Told, kind: int) -> int:
+    """Take the next row of a table."""
+    index = out.n[kind]
+    out.n[kind] += 1
+    out.order[out.n[3], 0] = kind
+    out.order[out.n[3], 1] = index
+    out.n[3] += 1
+    return index
+
+
+@njit(cache=True)
+def _tell_signal(s: State, out: Told, slot: int, time: int, previous: int, row: int) -> None:
+    """The level changed; the figures behind it are in the shard's scratch."""
+    me = s.slot[slot]
+    shard = s.shard[0]
+    i = _note(out, SIGNAL)
+    line = out.signal[i]
+    line[0], line[1], line[2], line[3], line[4] = slot, time, me.level, previous, row
+    line[5], line[6] = me.open, me.key
+    for k in range(N_SUMS):
+        line[SIGNAL_HEAD + k] = shard.sums[k]
+    figures = out.signal_score[i]
+    figures[0], figures[1] = me.score, shard.acceleration
+    for k in range(6):
+        figures[2 + k] = shard.parts[k]
+        figures[8 + k] = me.context[k]
+
+
+@njit(cache=True)
+def _tell_cascade(s: State, out: Told, slot: int, time: int, state: int) -> None:
+    me = s.slot[slot]
+    i = _note(out, CASCADE)
+    line = out.cascade[i]
+    line[0], line[1], line[2], line[3], line[4] = slot, time, state, me.opened, me.started
+    line[5], line[6], line[7] = me.level, me.peak_level, me.key
+    for k in range(N_SUMS):
+        line[CASCADE_HEAD + k] = me.cascade[k]
+    out.cascade_score[i, 0] = me.score
+    out.cascade_score[i, 1] = me.peak
+    for v in range(N_VENUES):
+        out.cascade_entry[i, v] = me.entry[v]
+    me.changed = False
+
+
+@njit(cache=True)
+def _join(me: Slot, time: int, usd: int, what: int) -> bool:
+    """Count an event into the open cascade; true where its venue is new to it."""
+    add(me.cascade, usd, what)
+    me.changed = True
+    me.started = min(me.started, time)
+    venue = what & (N_VENUES - 1)
+    entered = me.entry[venue]
+    if entered == NEVER or time < entered:
+        me.entry[venue] = time
+    return entered == NEVER
+
+
+@njit(cache=True)
+def _open_cascade(event: Events, me: Slot, time: int, key: int) -> None:
+    """A cascade begins with the oldest event of the last ten seconds."""
+    me.open = True
+    me.opened = time
+    me.started = time
+    me.peak_level = me.level
+    me.key = key
+    me.peak = me.score
+    me.cascade[:] = 0
+    me.entry[:] = NEVER
+    index = locate(event, me, time - _RECENT, me.tail[0])
+    while index < me.last:
+        place = at(me, index)
+        _join(me, event[place].time, event[place].usd, event[place].what)
+        index += 1
+
+
+@njit(cache=True)
+def _judge(
+    event: Events, me: Slot, shard: Shard, time: int, key: int,
+    p: Parameters,
+) -> int:  # fmt: skip
+    """Read the windows at ``time``, score them, move the level; which of the bits below it came to."""
+    sums, earlier, venues, parts = shard.sums, shard.earlier, shard.counts, shard.parts
+    read(event, me, time, shard.span, sums, earlier, venues)
+    count = sums[LONG_N] + sums[SHORT_N]
+    shard.before = earlier[LONG_N] + earlier[SHORT_N]
+    usd = (sums[LONG_USD] + sums[SHORT_USD]) / MICRO
+    seconds = p[0]
+    acceleration = (count - shard.before) / (seconds * seconds)
+    components(count, shard.before, usd, effective_venues(venues), me.context[RATE], fall(me), p, parts)
+    score = composite(parts, acceleration, p)
+    me.score = score
+    shard.acceleration = acceleration
+    reached = level(score, count / seconds, acceleration, p)
+    for step in range(1, reached + 1):
+        me.reached[step] = max(me.reached[step], time)
+    happened = 0
+    if reached > me.level and time + shard.hold > shard.clock:
+        happened = _ROSE
+        me.level = reached
+        shard.falls_due = min(shard.falls_due, me.reached[reached] + shard.hold)
+        if reached >= shard.open_level and not me.open:
+            happened |= _OPENED
+            _open_cascade(event, me, time, key)
+        elif me.open:
+            me.peak_level = max(me.peak_level, reached)
+    if me.open:
+        me.peak = max(me.peak, score)
+    return happened
+
+
+@njit(cache=True)
+def _take(
+    event: Events, me: Slot, shard: Shard, time: int, usd: int, what: int, key: int, p: Parameters
+) -> int:  # fmt: skip
+    """Take one event into a slot; which of the bits below it came to."""
+    insert(event, me, time, usd, what, shard.span)
+    happened = 0
+    if me.open and _join(me, time, usd, what):
+        happened = _JOINED
+    return happened | _judge(event, me, shard, time, key, p)
+
+
+@njit(cache=True)
+def _tell(s: State, out: Told, slot: int, time: int, previous: int, row: int, happened: int) -> None:
+    """Say what an event brought about in a slot."""
+    me = s.slot[slot]
+    if happened & _ROSE:
+        _tell_signal(s, out, slot, time, previous, row)
+    if happened & _OPENED:
+        _tell_cascade(s, out, slot, time, OPENS)
+    elif me.open:
+        _tell_cascade(s, out, slot, time, UPDATES)
+
+
+@njit(cache=True)
+def _fall(s: State, out: Told, slot: int, due: int) -> None:
+    """The level of ``slot`` was not reached for ``hold``: it falls to the highest that still holds."""
+    me = s.slot[slot]
+    shard = s.shard[0]
+    previous = me.level
+    reached = 0
+    for step in range(1, previous):
+        if me.reached[step] + shard.hold > due:
+            reached = step
+    me.level = reached
+    align(s.event, me, max(due, me.now), shard.span)
+    read(s.event, me, me.now, shard.span, shard.sums, shard.earlier, shard.counts)
+    shard.acceleration = 0.0
+    shard.parts[:] = np.nan
+    _tell_signal(s, out, slot, due, previous, -1)
+    if me.open:
+        if reached == 0:
+            me.open = False
+            _tell_cascade(s, out, slot, due, CLOSES)
+        else:
+            _tell_cascade(s, out, slot, due, UPDATES)
+
+
+@njit(cache=True)
+def _next_fall(s: State) -> int:
+    """The slot whose level falls first; sets ``due``. -1 where all are at rest."""
+    found = -1
+    soonest = -NEVER
+    for slot in range(len(s.slot)):
+        if s.slot[slot].level:
+            due = s.slot[slot].reached[s.slot[slot].level] + s.shard[0].hold
+            if due < soonest:
+                soonest, found = due, slot
+    s.shard[0].falls_due = soonest
+    return found
+
+
+@njit(cache=True)
+def _tell_windows(s: State, out: Told, slot: int, time: int) -> None:
+    me = s.slot[slot]
+    i = _note(out, WINDOWS_TOLD)
+    out.window[i, 0], out.window[i, 1] = slot, time
+    figures = out.window[i, 2:].reshape(N_WINDOWS, N_SUMS + 2)
+    tell(s.event, me, s.shard[0], time, figures, out.window_venues[i])
+    if me.open and me.changed:
+        _tell_cascade(s, out, slot, time, UPDATES)
+
+
+@njit(cache=True)
+def _room(out: Told) -> bool:
+    used = max(out.n[0], out.n[1], out.n[2]) + _MARGIN
+    return used < len(out.signal) and out.n[3] + _MARGIN < len(out.order)
+
+
+@njit(cache=True)
+def _advance(s: State, out: Told, time: int) -> bool:
+    """Let everything due until ``time`` happen, in order of its due time; false where the buffers are full."""
+    if time <= s.shard[0].clock:
+        return True
+    while True:
+        told_due = s.shard[0].grid_due if s.shard[0].dirty else -NEVER
+        falls_due = s.shard[0].falls_due
+        if min(told_due, falls_due) > time:
+            break
+        if not _room(out):
+            return False
+        if falls_due <= told_due:
+            slot = _next_fall(s)
+            if slot >= 0 and s.shard[0].falls_due <= min(time, told_due):
+                _fall(s, out, slot, s.shard[0].falls_due)
+                _next_fall(s)
+            continue
+        slot = s.dirty[s.shard[0].told]
+        s.slot[slot].is_dirty = False
+        _tell_windows(s, out, slot, told_due)
+        s.shard[0].told += 1
+        if s.shard[0].told == s.shard[0].dirty:
+            s.shard[0].dirty = 0
+            s.shard[0].told = 0
+    s.shard[0].clock = time
+    return True
+
+
+@njit(cache=True)
+def _nothing_due(shard: Shard, time: int) -> bool:
+    """Whether no level falls and no window is told until ``time``."""
+    return shard.falls_due > time and (shard.dirty == 0 or shard.grid_due > time)
+
+
+@njit(cache=True)
+def _touch(s: State, slot: int) -> None:
+    """The windows of ``slot`` are to be told at the next grid point."""
+    shard = s.shard[0]
+    if shard.dirty == 0:
+        shard.grid_due = (shard.clock // shard.snapshot + 1) * shard.snapshot
+    s.slot[slot].is_dirty = True
+    s.dirty[shard.dirty] = slot
+    shard.dirty += 1
+
+
+@njit(cache=True)
+def _enter(event: Events, me: Slot, shard: Shard, time: int) -> bool:
+    """Make room for an event at ``time``; false where the arena must grow first."""
+    if time > me.now:
+        align(event, me, time, shard.span)
+    return reserve(event, me, shard)
+
+
+@njit(cache=True, nogil=True)
+def process(  # noqa: C901 - one plain loop; calls that take the state cost more than the arithmetic
+    s: State, out: Told, a: Arrivals, start: int, p: Parameters
+) -> tuple[int, int]:
+    """Work through arrivals from row ``start``; how far it came, and why it stopped."""
+    event, shard = s.event, s.shard[0]
+    market = s.slot[0]
+    for row in range(start, len(a.kind)):
+        kind, slot, time = a.kind[row], a.slot[row], a.time[row]
+        if kind == LIQUIDATION:
+            if time < shard.clock - shard.lateness:
+                a.late[row] = True
+                continue
+            if time > shard.clock and not _nothing_due(shard, time) and not _advance(s, out, time):
+                return row, FULL
+            if out.n[3] + _MARGIN >= len(out.order):
+                return row, FULL
+            shard.clock = max(shard.clock, time)
+            me = s.slot[slot]
+            if not (_enter(event, me, shard, time) and _enter(event, market, shard, time)):
+                return row, MORE_ARENA
+            usd, what, key = a.usd[row], a.what[row], a.key[row]
+            previous = me.level
+            happened = _take(event, me, shard, time, usd, what, key, p)
+            if shard.snapshot and not me.is_dirty:
+                _touch(s, slot)
+            if happened:
+                _tell(s, out, slot, time, previous, row, happened)
+            previous = market.level
+            happened = _take(event, market, shard, time, usd, what, key, p)
+            if shard.snapshot and not market.is_dirty:
+                _touch(s, 0)
+            if happened:
+                _tell(s, out, 0, time, previous, row, happened)
+        elif kind == TICK:
+            if not _advance(s, out, time - shard.delay):
+                return row, FULL
+        elif kind == OPEN_INTEREST:
+            if not has_ring(s, slot, a.venue[row]):
+                return row, MORE_RINGS
+            open_interest(s, slot, a.venue[row], time, a.value[row])
+        else:
+            funding(s, slot, a.venue[row], time, a.value[row])
+    return len(a.kind), DONE

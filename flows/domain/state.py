@@ -1,0 +1,194 @@
+"""The memory of the detector: plain arrays, so that it can be compiled over, copied, and written down.
+
+A *slot* is an asset (asset code + 1) or the market (0). The events of all slots live in one arena; each slot owns a
+power-of-two block of it as a ring, and gets a block twice as large when a burst fills it. Entry ``i`` of a slot lies at
+``base + (i & (cap - 1))``. USD are integer micro-dollars: sums are exact, whatever the order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.cascades import WINDOWS
+from schemas.records import VENUES
+
+MICRO = 1_000_000
+N_VENUES = 32
+"""Room for venues; ``what`` keeps the venue in five bits."""
+SHORT, ADL, FLOOR = 1 << 5, 1 << 6, 1 << 7
+"""Bits of ``what`` above the venue: position short, cause ADL, feed does not tell everything."""
+N_SUMS = 7
+LONG_N, SHORT_N, ADL_N, LONG_USD, SHORT_USD, ADL_USD, FLOOR_USD = range(N_SUMS)
+N_WINDOWS = len(WINDOWS)
+LENGTHS = np.array(list(WINDOWS.values()), np.int64)
+RETENTION = 2 * int(LENGTHS.max())
+"""How long events are needed: the longest window and the one before it."""
+FIRST_CAP = 64
+NEVER = -(1 << 62)
+OI_SAMPLES = 512
+OI_SPACING = 8 * 1_000_000_000
+"""Open interest is kept at most this often (ns), so that a ring covers more than an hour."""
+HOURS = 24
+
+assert len(VENUES) <= N_VENUES  # noqa: S101 - a fact about the two constants, checked once
+
+
+EVENT = np.dtype(
+    [
+        ("time", np.int64),
+        ("usd", np.int64),  # micro-USD
+        ("what", np.int16),
+        ("sums", np.int64, (N_SUMS,)),  # running totals of the slot through this entry
+    ],
+    align=True,
+)
+SLOT = np.dtype(
+    [
+        ("base", np.int64),  # where its ring begins in the arena
+        ("cap", np.int64),
+        ("first", np.int64),  # oldest entry kept
+        ("last", np.int64),  # one past the newest
+        ("before", np.int64, (N_SUMS,)),  # running totals before ``first``
+        ("now", np.int64),  # time the signal window is aligned to
+        ("tail", np.int64, (2,)),  # first entry of the signal window, of the one before
+        ("venues", np.int32, (N_VENUES,)),  # events by venue in the signal window
+        ("told", np.int64),  # when the six windows were last told
+        ("span", np.int64, (N_WINDOWS,)),  # first entry of each window then
+        ("span_end", np.int64),  # one past the last entry then
+        ("span_venues", np.int32, (N_WINDOWS, N_VENUES)),
+        ("is_dirty", np.bool_),  # has events not told yet
+        ("reached", np.int64, (5,)),  # when each level was last reached
+        ("level", np.int64),
+        ("score", np.float64),  # the last one
+        ("open", np.bool_),  # a cascade is
+        ("opened", np.int64),
+        ("started", np.int64),
+        ("peak_level", np.int64),
+        ("peak", np.float64),  # best score of the cascade
+        ("changed", np.bool_),  # the cascade has, since it was last told
+        ("key", np.int64),  # event id that opened it
+        ("cascade", np.int64, (N_SUMS,)),
+        ("entry", np.int64, (N_VENUES,)),  # when each venue entered it
+        ("funding", np.float64, (N_VENUES,)),  # per 8 h
+        ("funding_at", np.int64, (N_VENUES,)),
+        ("funding_hour", np.int64, (HOURS,)),  # which hour the next two are of
+        ("funding_last", np.float64, (HOURS,)),  # mean at its end
+        ("funding_most", np.float64, (HOURS,)),  # largest absolute mean in it
+        ("context", np.float64, (6,)),  # see ``CONTEXT_FIELDS``
+        ("oi_ring", np.int32, (N_VENUES,)),  # or -1
+    ],
+    align=True,
+)
+RING = np.dtype(
+    [("count", np.int64), ("time", np.int64, (OI_SAMPLES,)), ("quantity", np.float64, (OI_SAMPLES,))], align=True
+)
+SHARD = np.dtype(
+    [
+        ("span", np.int64),  # the six of ``Rules``, nanoseconds
+        ("lateness", np.int64),
+        ("delay", np.int64),
+        ("hold", np.int64),
+        ("snapshot", np.int64),
+        ("open_level", np.int64),
+        ("clock", np.int64),  # newest time known
+        ("arena_used", np.int64),
+        ("free", np.int64, (48,)),  # first free block of each power of two, chained by ``time``; -1 none
+        ("rings_used", np.int64),
+        ("falls_due", np.int64),  # no level falls before this
+        ("grid_due", np.int64),  # when the dirty slots are told
+        ("dirty", np.int64),  # how many
+        ("told", np.int64),  # how many of them already
+        ("sums", np.int64, (N_SUMS,)),  # scratch: the signal window being judged
+        ("earlier", np.int64, (N_SUMS,)),  # scratch: the one before it
+        ("counts", np.int32, (N_VENUES,)),  # scratch: its venues
+        ("parts", np.float64, (6,)),  # scratch: its score components
+        ("before", np.int64),  # scratch: events in the window before
+        ("acceleration", np.float64),  # scratch
+    ],
+    align=True,
+)
+
+
+Events = NDArray[Any]
+"""An array of ``EVENT``."""
+Slot = Any
+"""One record of ``SLOT``: compiled code takes records and not the state, which would be counted at each call."""
+Shard = Any
+"""The record of ``SHARD``."""
+
+
+class State(NamedTuple):
+    """The arrays."""
+
+    event: Events
+    slot: NDArray[Any]
+    ring: NDArray[Any]
+    shard: NDArray[Any]
+    dirty: NDArray[np.int64]
+
+
+CONTEXT_FIELDS = (
+    "open_interest_1m",
+    "open_interest_5m",
+    "open_interest_1h",
+    "funding",
+    "funding_trend",
+    "funding_max_24h",
+)
+"""Relative change of open interest over 1 m, 5 m, 1 h; funding per 8 h now, against an hour ago, largest in 24 h."""
+OI_1M, OI_5M, OI_1H, RATE, TREND, RATE_MAX = range(6)
+
+_FILLS = {
+    "now": NEVER,
+    "told": NEVER,
+    "reached": NEVER,
+    "entry": NEVER,
+    "funding_at": NEVER,
+    "funding_hour": NEVER,
+    "funding": np.nan,
+    "context": np.nan,
+    "oi_ring": -1,
+}
+
+
+def _slots(count: int) -> NDArray[Any]:
+    made = np.zeros(count, SLOT)
+    for name, fill in _FILLS.items():
+        made[name] = fill
+    return made
+
+
+def allocate(slots: int = 64, arena: int = 1 << 14, rings: int = 16) -> State:
+    """An empty state."""
+    shard = np.zeros(1, SHARD)
+    shard["clock"], shard["falls_due"], shard["free"] = NEVER, -NEVER, -1
+    return State(np.zeros(arena, EVENT), _slots(slots), np.zeros(rings, RING), shard, np.zeros(slots, np.int64))
+
+
+def with_slots(state: State, slots: int) -> State:
+    """The same state with room for at least ``slots``."""
+    have = len(state.slot)
+    if slots <= have:
+        return state
+    more = max(slots - have, have)
+    return state._replace(
+        slot=np.concatenate([state.slot, _slots(more)]), dirty=np.concatenate([state.dirty, np.zeros(more, np.int64)])
+    )
+
+
+def with_arena(state: State) -> State:
+    """The same state with twice the arena."""
+    return state._replace(event=np.concatenate([state.event, np.zeros_like(state.event)]))
+
+
+def with_rings(state: State) -> State:
+    """The same state with twice the open-interest rings."""
+    return state._replace(ring=np.concatenate([state.ring, np.zeros_like(state.ring)]))
+
+
+def size_of(state: State) -> int:
+    """Bytes held."""
+    return sum(array.nbytes for array in state)
