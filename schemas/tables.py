@@ -7,8 +7,9 @@ price or a quantity nobody told is ``NULL`` in the file and NaN in columns, neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,9 +103,9 @@ DATASETS: dict[str, Dataset] = {
         ),
         _dataset(
             "signals", Signal, "event_time", signal_id=_TEXT, asset=_NAME, level=_NAME, previous=_NAME, score=_FLOAT,
-            components=_PARTS, weights=_PARTS, boosted=_BOOL, side=_NAME, events_per_second=_FLOAT,
-            usd_per_second=_FLOAT, acceleration=_FLOAT, window=_NAME, cascade_id=_TEXT, **_WHEN, event_id=_TEXT,
-            floor=_BOOL, rules=_NAME,
+            components=_PARTS, weights=_PARTS, context=pa.map_(_TEXT, _FLOAT), boosted=_BOOL, side=_NAME,
+            events_per_second=_FLOAT, usd_per_second=_FLOAT, acceleration=_FLOAT, window=_NAME, cascade_id=_TEXT,
+            **_WHEN, event_id=_TEXT, floor=_BOOL, rules=_NAME,
         ),
         _dataset(
             "open_interest", OpenInterest, "event_time", **_WHERE, quantity=_FLOAT, notional_usd=_FLOAT, **_WHEN,
@@ -183,18 +184,21 @@ def liquidation_columns(table: pa.Table | pa.RecordBatch, instruments: Names, as
     return LiquidationColumns(**made)
 
 
-def _coder(name: str, instruments: Names, assets: Names) -> Any:
+def _coder(name: str, instruments: Names, assets: Names) -> Callable[[str], int]:
     if name == "instrument":
         return instruments.code
-    return assets.code if name == "asset" else _MEANINGS[name].index
+    return assets.code if name == "asset" else partial(_meaning, name)
 
 
-def _codes(array: pa.Array, coder: Any) -> NDArray[Any]:
+def _meaning(column: str, name: str) -> int:
+    if name not in _MEANINGS[column]:
+        raise HistoryError(f"{column} {name!r} is not known: the file was written by a newer version")
+    return _MEANINGS[column].index(name)
+
+
+def _codes(array: pa.Array, coder: Callable[[str], int]) -> NDArray[Any]:
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    try:
-        meaning = np.array([coder(name) for name in encoded.dictionary.to_pylist()], np.int32)
-    except ValueError as unknown:
-        raise HistoryError(f"the file was written by a newer version: {unknown}") from unknown
+    meaning = np.array([coder(name) for name in encoded.dictionary.to_pylist()], np.int32)
     indices: NDArray[np.int32] = encoded.indices.to_numpy(zero_copy_only=False)
     return meaning[indices]
 
