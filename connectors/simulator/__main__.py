@@ -1,6 +1,8 @@
 """``python -m connectors.simulator``: run the venues in a process of their own.
 
 Prints one JSON line when ready: ``{"port": …, "began": <ns>, "endpoints": {venue: {"websocket": …, "rest": …}}}``.
+With ``--flood`` or ``--burst`` it sends that load instead of the run's forced closes, as soon as each venue of ``--as``
+has a subscriber, and prints a second line when done: ``{"frames": …, "first": <ns>, "last": <ns>}``.
 Ends on SIGTERM, SIGINT, or when its standard input ends, so that it never outlives whoever started it.
 """
 
@@ -13,6 +15,7 @@ import signal
 import sys
 from contextlib import suppress
 
+from connectors.simulator.load import Load
 from connectors.simulator.server import Simulator
 
 
@@ -28,16 +31,16 @@ async def _parent_gone() -> None:
         transport.close()
 
 
-async def _stopped() -> None:
-    """Return when told to stop."""
+async def _stopped(simulator: Simulator) -> None:
+    """Return when told to stop, or when the run broke."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     gone = asyncio.create_task(_parent_gone())
-    waiting = asyncio.create_task(told.wait())
-    await asyncio.wait({gone, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (gone, waiting):
+    ends = [gone, asyncio.create_task(told.wait()), asyncio.create_task(simulator.failure())]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for task in ends:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
@@ -45,7 +48,12 @@ async def _stopped() -> None:
 
 async def _run(arguments: argparse.Namespace) -> None:
     simulator = Simulator(
-        arguments.seed, arguments.duration, arguments.speed, lead=arguments.lead, silent=arguments.silent
+        arguments.seed,
+        arguments.duration,
+        arguments.speed,
+        lead=arguments.lead,
+        silent=arguments.silent,
+        load=_load(arguments),
     )
     endpoints = await simulator.start(arguments.port)
     ready = {
@@ -54,8 +62,23 @@ async def _run(arguments: argparse.Namespace) -> None:
         "endpoints": {name: {"websocket": e.websocket, "rest": e.rest} for name, e in endpoints.items()},
     }
     print(json.dumps(ready), flush=True)
-    await _stopped()
+    report = asyncio.create_task(_report(simulator)) if _load(arguments) else None
+    await _stopped(simulator)
+    if report is not None:
+        report.cancel()
     await simulator.stop()
+
+
+def _load(arguments: argparse.Namespace) -> Load | None:
+    venues = tuple(arguments.load_as.split(","))
+    if arguments.burst:
+        return Load(arguments.burst, venues=venues)
+    return Load(arguments.frames, arguments.flood, venues) if arguments.flood else None
+
+
+async def _report(simulator: Simulator) -> None:
+    """Print what the load sent."""
+    print(json.dumps((await simulator.poured())._asdict()), flush=True)
 
 
 def main() -> None:
@@ -67,6 +90,10 @@ def main() -> None:
     parser.add_argument("--lead", type=float, default=1.0, help="seconds before the run begins")
     parser.add_argument("--silent", default="okx", help="venue that falls silent in the middle; '' for none")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--flood", type=float, default=0.0, help="frames per second")
+    parser.add_argument("--frames", type=int, default=10_000, help="how many frames a flood has")
+    parser.add_argument("--burst", type=int, default=0, help="this many frames in one instant")
+    parser.add_argument("--as", dest="load_as", default="binance_usdm,bybit", help="venues that send the load")
     asyncio.run(_run(parser.parse_args()))
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import TracebackType
 
 from connectors.exchange import Endpoints
+from connectors.simulator.load import Load, Poured, pour
 from connectors.simulator.market import simulate
 from connectors.simulator.truth import Telling, Truth, tell
 from connectors.simulator.venue import Asked, Conversation, Signal, Wires, World, encode
 from connectors.simulator.venues import venues
 from connectors.simulator.wire import Head, Link, Port
 from schemas.clock import MILLISECOND, Clock, seconds, system_clock
+from schemas.errors import UsageError
 
 
 @dataclass(eq=False, slots=True)
@@ -35,6 +38,7 @@ class Simulator:
     :arg speed: how many seconds of the run pass in one second.
     :arg lead: seconds from ``start`` until the run begins, for clients to connect.
     :arg silent: the venue that falls silent in the middle; '' for none.
+    :arg load: send this instead of the run's forced closes.
     :arg rhythm: factor on every heartbeat interval and on the patience of venues with quiet clients.
     """
 
@@ -48,9 +52,13 @@ class Simulator:
         lead: float = 1.0,
         silent: str = "okx",
         rhythm: float = 1.0,
+        load: Load | None = None,
     ) -> None:
         self.speed = speed
-        self._truth = tell(simulate(seed, duration, silent))
+        market = simulate(seed, duration, silent)
+        self._truth = tell(market) if load is None else Truth(replace(market, closes=(), silent=""), ())
+        self._load = load
+        self._poured: asyncio.Future[Poured] | None = None
         self._clock = clock
         self._lead = lead
         self._rhythm = rhythm
@@ -69,15 +77,41 @@ class Simulator:
         self.began = (self._clock() + seconds(self._lead)) // MILLISECOND * MILLISECOND
         for venue in venues():
             self._worlds[venue] = World(venue, self._truth, self.began, self._clock, self.speed)
+        self._poured = asyncio.get_running_loop().create_future() if self._load else None
         self._tasks = [asyncio.create_task(self._play()), asyncio.create_task(self._keep_time())]
         return {venue: self.endpoints(venue) for venue in venues()}
 
     async def stop(self) -> None:
-        """Cut every connection and stop listening."""
+        """Cut every connection and stop listening. Raises what broke the run, if anything did."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._port.close()
+        for result in ended:
+            if isinstance(result, Exception):
+                raise result
+
+    async def failure(self) -> None:
+        """Return when something broke the run; ``stop`` then raises it."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+
+    async def __aenter__(self) -> Simulator:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def poured(self) -> Poured:
+        """Wait until the load is sent. Only of a simulator that has one."""
+        if self._poured is None:
+            raise UsageError("this simulator has no load, or was not started")
+        return await asyncio.shield(self._poured)
+
+    def _everyone(self) -> list[tuple[str, Conversation, Link]]:
+        return [(client.venue, client.conversation, client.link) for client in self._clients.values()]
 
     def endpoints(self, venue: str) -> Endpoints:
         """Where ``venue`` is."""
@@ -117,7 +151,9 @@ class Simulator:
         self._clients.pop(link, None)
 
     async def _play(self) -> None:
-        """Send every telling at its time."""
+        """Send every telling at its time, or the load."""
+        if self._load is not None and self._poured is not None:
+            self._poured.set_result(await pour(self._load, self._everyone, self._clock))
         for telling in self._truth.tellings:
             await self._until(telling.at)
             self._push(telling)

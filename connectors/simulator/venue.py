@@ -48,8 +48,8 @@ class Asked:
     """By lower-case name."""
 
     def wants(self, path: str) -> bool:
-        """Whether this asks for the venue's ``path``, also where a client counts its beginning to the host."""
-        return self.path == path or (self.path.count("/") > 1 and path.endswith(self.path))
+        """Whether this asks for the venue's ``path``."""
+        return self.path == path
 
 
 class Ordinary(NamedTuple):

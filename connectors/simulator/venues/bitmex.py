@@ -20,6 +20,7 @@ from connectors.simulator.venue import (
     reads,
 )
 
+_KEYS = {"liquidation": ["orderID"], "instrument": ["symbol"], "funding": ["timestamp", "symbol"]}
 _TYPES = {"orderID": "guid", "symbol": "symbol", "side": "symbol", "price": "float", "leavesQty": "long"}
 
 
@@ -64,19 +65,22 @@ class _Bitmex(Conversation):
         """Unknown tables are refused with 400."""
         for topic in topics:
             table, _, symbol = topic.partition(":")
-            if table not in {"liquidation", "instrument"} or (symbol and symbol not in self.listings):
+            if table not in _KEYS or (symbol and symbol not in self.listings):
                 yield encode({"status": 400, "error": f"Unknown table: {table}", "meta": {}, "request": request})
                 continue
             self.topics.append(topic)
             yield encode({"success": True, "subscribe": topic, "request": request})
-            rows = [] if self.world.silent() or table == "liquidation" else self.instruments(symbol)
-            keys, types = (["orderID"], _TYPES) if table == "liquidation" else (["symbol"], {"symbol": "symbol"})
-            head = {"table": table, "action": "partial", "keys": keys, "types": types}
+            types = _TYPES if table == "liquidation" else {"symbol": "symbol"}
+            head = {"table": table, "action": "partial", "keys": _KEYS[table], "types": types}
+            rows = [] if self.world.silent() else self.rows(table, symbol)
             yield encode({**head, "filter": {"symbol": symbol} if symbol else {}, "data": rows})
 
-    def instruments(self, symbol: str) -> list[dict[str, Any]]:
-        """Whole rows of one contract or of all."""
-        return [instrument(row, self.world) for row in self.listings.values() if symbol in {"", row.symbol}]
+    def rows(self, table: str, symbol: str) -> list[dict[str, Any]]:
+        """What the table holds of one contract or of all."""
+        if table == "liquidation":
+            return []
+        make = instrument if table == "instrument" else _settled
+        return [make(row, self.world) for row in self.listings.values() if symbol in {"", row.symbol}]
 
     def wants(self, table: str, symbol: str) -> bool:
         """Whether the client follows this contract in this table."""
@@ -160,6 +164,17 @@ def instrument(listing: Listing, world: World) -> dict[str, Any]:
         "fairPrice": mark,
         "indicativeSettlePrice": world.index(listing),
         "timestamp": iso(world.now()),
+    }
+
+
+def _settled(listing: Listing, world: World) -> dict[str, Any]:
+    """A row of the ``funding`` table: the last rate paid."""
+    return {
+        "timestamp": iso(world.next_funding() - 8 * 3_600_000),
+        "symbol": listing.symbol,
+        "fundingInterval": "2000-01-01T08:00:00.000Z",
+        "fundingRate": world.funding(listing),
+        "fundingRateDaily": 3.0 * world.funding(listing),
     }
 
 

@@ -141,7 +141,7 @@ class _Grammar(Venue):
         """``exchangeInfo``, ``openInterest``, ``fundingInfo``, ``premiumIndex``, ``time``."""
         if asked.wants(f"/{self.api}/exchangeInfo"):
             return self.exchange_info(world)
-        if asked.wants(f"/{self.api}/fundingInfo"):
+        if asked.wants(f"/{self.api}/fundingInfo") or asked.wants("/fapi/v3/fundingInfo"):
             return [_funding_info(listing) for listing in world.listings]
         if asked.wants(f"/{self.api}/time"):
             return {"serverTime": world.now()}

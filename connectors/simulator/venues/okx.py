@@ -78,7 +78,8 @@ class _Okx(Conversation):
         """Each channel at its own pace."""
         second = self.world.offset() // 1000
         for argument in self.channels:
-            if second % _PERIOD.get(argument["channel"], second + 1) == 0:
+            period = _PERIOD.get(argument["channel"])
+            if period is not None and second % period == 0:
                 yield self.push(argument)
 
     def push(self, argument: dict[str, str]) -> str:
