@@ -236,7 +236,7 @@ def _times(
     time: NDArray[np.int64], received: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]:
     """Event time, receive time and time source: what one clock lacks, the other fills in."""
-    received = np.where(received == 0, time, received)
+    received = np.where(received == 0, np.maximum(time, 0), received)
     skewed = (time - received) > SKEW_LIMIT
     absent = time <= 0
     source = np.where(absent, np.where(received > 0, TIME_SOURCES.index("receive"), TIME_SOURCES.index("none")), 0)
@@ -507,7 +507,7 @@ class VenueIntake:
         return False
 
     def _clocks(self, time: int) -> tuple[int, int]:
-        if time >= _TOO_LATE:
+        if not 0 < time < _TOO_LATE:
             time = 0
         received = self._intake.receive_time or time
         if time <= 0 or time - received > SKEW_LIMIT:
