@@ -6,10 +6,11 @@ package is missing, 130 interrupted. A reader that leaves early (``| head``) is 
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 from typer.core import TyperGroup
@@ -18,11 +19,12 @@ from schemas.errors import BreakwaterError
 from schemas.records import VENUES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from io import BufferedReader
 
     from flows.configuration import Configuration
     from flows.settings import Settings
+    from schemas.instruments import Instrument
 
 
 class Commands(TyperGroup):
@@ -88,14 +90,12 @@ def _asset(name: str) -> str:
     return asset
 
 
-def _speed(text: str) -> float | None:
-    if text == "max":
-        return None
+def _speed(text: str) -> float:
     try:
-        speed = float(text)
+        speed = math.inf if text == "max" else float(text)
     except ValueError:
         speed = 0.0
-    if not 0 < speed < float("inf"):
+    if not speed > 0:
         raise typer.BadParameter(f"{text!r} is neither max nor a positive number (1 is as it happened)")
     return speed
 
@@ -197,7 +197,9 @@ def record(
 def replay(
     ctx: typer.Context,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, show_default=False)],
-    speed: Annotated[str, typer.Option(metavar="N|max", help="Times as fast as it happened.")] = "max",
+    speed: Annotated[
+        float, typer.Option(parser=_speed, metavar="N|max", show_default="max", help="Times as fast as it happened.")
+    ] = math.inf,
     data_dir: DataDir = None,
     as_json: AsJson = False,
     venue: Annotated[
@@ -207,10 +209,11 @@ def replay(
     """Run recordings or files of native frames through the pipeline, as if live."""
     from flows.replay import replay as play
 
-    pace = _speed(speed)
     settings = _settings(ctx, data_dir=data_dir)
     _log(settings, settings.data_dir, view=False)
-    return play(settings, files, speed=pace, data_dir=data_dir, as_json=as_json, venue=venue)
+    return play(
+        settings, files, speed=None if speed == math.inf else speed, data_dir=data_dir, as_json=as_json, venue=venue
+    )
 
 
 @app.command()
@@ -224,8 +227,10 @@ def normalise(
     ] = None,
 ) -> int:
     """Native frames in, one JSON record per line out, as they come."""
+    from flows import logs
     from flows.normalise import normalise as convert
 
+    logs.configure()
     source = cast("BufferedReader", sys.stdin.buffer) if str(file) == "-" else file
     convert(venue, source, sys.stdout.buffer, lambda text: _say(f"note: {text}"), instruments)
     return 0
@@ -233,23 +238,34 @@ def normalise(
 
 @app.command()
 def instruments(
+    ctx: typer.Context,
     venue: Venue,
     file: Annotated[
         Path | None, typer.Argument(metavar="[FILE|-]", help="The venue's own metadata answer to read instead.")
     ] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask the venue now.")] = False,
 ) -> int:
-    """Print the contracts of a venue as JSON lines, the way --instruments reads them."""
-    from flows.instruments import listing
+    """Print the common contracts of a venue as JSON lines, the way --instruments reads them."""
+    from flows import instruments as of
 
-    body = None if file is None else sys.stdin.buffer.read() if str(file) == "-" else _read(file)
-    for line in listing(venue, body):
-        sys.stdout.buffer.write(line)
+    if ask and file:
+        raise typer.BadParameter("--ask or a file, not both")
+    if ask:
+        from flows import logs
+        from schemas.clock import system_clock
+
+        logs.configure(level="error")
+        proxy = _settings(ctx).venues.proxy
+        found: Sequence[Instrument] = of.asked(venue, system_clock, proxy.get_secret_value() if proxy else None)
+    else:
+        found = of.listed(venue, _read(file)) if file else of.snapshot(venue)
+    sys.stdout.buffer.write(of.as_lines(found))
     return 0
 
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror}") from None
 
@@ -258,42 +274,21 @@ def _read(file: Path) -> bytes:
 def sql(
     ctx: typer.Context,
     query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="None: a prompt, or standard input.")] = None,
-    form: Annotated[str, typer.Option("--format", metavar="table|csv|json|parquet")] = "table",
+    form: Annotated[Literal["table", "csv", "json", "parquet"], typer.Option("--format", help="How.")] = "table",
     data_dir: DataDir = None,
 ) -> int:
     """Ask the history in DuckDB SQL; it may be written at the same moment."""
-    from sinks.duckdb import query as ask
-
-    if form not in {"table", "csv", "json", "parquet"}:
-        raise typer.BadParameter(f"--format {form!r} is none of table, csv, json, parquet")
     if form == "parquet" and sys.stdout.isatty():
         raise typer.BadParameter("Parquet is not for terminals: add > FILE.parquet")
+    from sinks.prompt import prompt
+    from sinks.query import query as ask
+
     kept = _settings(ctx, data_dir=data_dir).data_dir
-    asking = query is None and sys.stdin.isatty()
-    for text in _prompt() if asking else [query if query is not None else sys.stdin.read()]:
-        try:
-            ask(kept, text, form, sys.stdout.buffer)
-        except BreakwaterError as error:
-            if not asking:
-                raise
-            _say(f"error: {error}")
+    if query is None and sys.stdin.isatty():
+        prompt(kept, sys.stdout.buffer)
+    else:
+        ask(kept, sys.stdin.read() if query is None else query, form, sys.stdout.buffer)
     return 0
-
-
-def _prompt() -> Iterator[str]:
-    import readline  # noqa: F401 - importing it is what gives input() its history
-
-    _say("DuckDB SQL; one query per line, Ctrl-D ends. Try: from cascades")
-    while True:
-        try:
-            text = input("breakwater> ").strip()
-        except EOFError:
-            _say("")
-            return
-        if text in {"exit", "quit", "exit;", "quit;"}:
-            return
-        if text:
-            yield text
 
 
 @config_app.command("show")

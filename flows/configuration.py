@@ -53,7 +53,8 @@ def load(config: Path | None = None, options: Mapping[str, object] | None = None
     """
     environment = _variables(EnvSettingsSource(Settings).env_vars)
     beside = _variables(DotEnvSettingsSource(Settings, env_file=".env", env_file_encoding="utf-8").env_vars)
-    file = _file(config, environment.pop("config", None) or beside.pop("config", None))
+    named = (environment.pop("config", None), beside.pop("config", None))
+    file = _file(config, named[0] or named[1])
     sources = {
         str(file): _read(file) if file else {},
         ".env": beside,

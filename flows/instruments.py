@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import msgspec
 
-from connectors.exchange import UNREADABLE
+from connectors.exchange import UNREADABLE, Endpoints
 from connectors.exchanges import exchange
 from connectors.instruments import snapshot
-from schemas.errors import UsageError
+from connectors.metadata import load_instruments
+from schemas.clock import Clock
+from schemas.errors import ConnectionLost, UsageError
 from schemas.instruments import Instrument
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode_lines
 
 
-def listing(venue: str, body: bytes | None = None) -> Iterator[bytes]:
-    """One JSON line per contract, of the built-in snapshot or of ``body``, the venue's own metadata answer.
-
-    Raises UsageError where the body is not such an answer.
-    """
-    for instrument in snapshot(venue) if body is None else _metadata(venue, body):
-        yield _encode(_line(instrument)) + b"\n"
+def as_lines(instruments: Iterable[Instrument]) -> bytes:
+    """One JSON line per contract."""
+    return _encode([_line(instrument) for instrument in instruments])
 
 
-def _metadata(venue: str, body: bytes) -> list[Instrument]:
+def listed(venue: str, body: bytes) -> list[Instrument]:
+    """The contracts in the venue's own metadata answer; UsageError where it is none."""
     try:
         return list(exchange(venue).metadata(body))
     except UNREADABLE as error:
-        asked = " or ".join(request.path for request in exchange(venue).metadata_requests())
-        raise UsageError(f"that is no answer of {venue} to {asked}: {type(error).__name__}: {error}") from None
+        asked_for = " or ".join(request.path for request in exchange(venue).metadata_requests())
+        raise UsageError(f"that is no answer of {venue} to {asked_for}: {type(error).__name__}: {error}") from None
+
+
+def asked(venue: str, clock: Clock, proxy: str | None = None, endpoints: Endpoints | None = None) -> list[Instrument]:
+    """The contracts the venue lists now; ConnectionLost where it does not tell all of them."""
+    spoken = exchange(venue)
+    listing = load_instruments(spoken, endpoints or spoken.production, clock, proxy=proxy)
+    if listing.problem:
+        raise ConnectionLost(f"{venue}: {listing.problem}")
+    return list(listing.instruments)
 
 
 def _line(instrument: Instrument) -> dict[str, object]:
     told = msgspec.structs.asdict(instrument)
     del told["venue"]
     return {name: value for name, value in told.items() if value not in {None, ""}}
+
+
+__all__ = ["as_lines", "asked", "listed", "snapshot"]

@@ -1,17 +1,16 @@
 """``breakwater normalise``: native frames of one venue in, one JSON record per line out, as they come.
 
-Reads one frame per line (plain, gzip, or standard input) or a recording; writes what each frame turned into, in arrival
-order: liquidations, market records, controls and dead letters. Nothing is dropped.
+Reads one frame per line (a file, gzip, a pipe, standard input) or a recording; writes what each frame turned into, in
+arrival order: liquidations, market records, controls and dead letters. Nothing is dropped.
 """
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import msgspec
 
@@ -20,13 +19,14 @@ from connectors.exchange import Frame
 from connectors.exchanges import exchange
 from connectors.instruments import read_instruments, snapshot
 from connectors.normaliser import Normaliser
-from schemas.errors import RecordingError, UsageError
+from connectors.recording import read_frames
+from schemas.errors import UsageError
 from schemas.instruments import Instrument
 from schemas.records import DeadLetter
 
 _CHUNK = 1 << 16
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _RUN = 512
+_NO_TIMES = "{} tells no receive time: each record carries its event time instead"
 
 
 def normalise(
@@ -69,36 +69,34 @@ def known_instruments(venue: str, file: Path | None) -> Iterable[Instrument]:
 
 def _runs(venue: str, source: Path | BufferedReader, say: Callable[[str], None]) -> Iterator[list[Frame]]:
     if isinstance(source, BufferedReader):
-        say("standard input tells no receive time: each record carries its event time instead")
-        yield from _lines(venue, "stdin", source)
-        return
-    try:
-        with source.open("rb") as file:
-            start = file.peek(4)[:4]
-            if start == _ZSTD:
-                yield from _recorded(venue, source)
-                return
-            say(f"{source} tells no receive time: each record carries its event time instead")
-            opened = cast("BufferedReader", gzip.GzipFile(fileobj=file)) if start[:2] == _GZIP else file
-            yield from _lines(venue, source.name.split(".")[0], opened)
-    except (OSError, EOFError) as error:
-        raise RecordingError(f"{source}: {getattr(error, 'strerror', None) or error}") from None
+        say(_NO_TIMES.format("standard input"))
+        yield from _lines(venue, source)
+    elif source.is_file():
+        yield from _frames(venue, source, say)
+    elif source.exists() and not source.is_dir():
+        say(_NO_TIMES.format(source))
+        with source.open("rb") as pipe:
+            yield from _lines(venue, pipe)
+    else:
+        raise UsageError(f"{source}: there is no such file")
 
 
-def _lines(venue: str, feed: str, file: BufferedReader) -> Iterator[list[Frame]]:
+def _lines(venue: str, file: BufferedReader) -> Iterator[list[Frame]]:
     """The complete lines of each read: what a pipe has said so far is not held back for what it may say later."""
     rest = b""
     while chunk := file.read1(_CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
-        if run := [Frame(venue, feed, line, 0) for line in lines if line.strip()]:
+        if run := [Frame(venue, "stdin", line, 0) for line in lines if line.strip()]:
             yield run
     if rest.strip():
-        yield [Frame(venue, feed, rest, 0)]
+        yield [Frame(venue, "stdin", rest, 0)]
 
 
-def _recorded(venue: str, file: Path) -> Iterator[list[Frame]]:
-    from connectors.recording import read_frames  # noqa: PLC0415 - zstandard is not needed for plain files
-
-    frames = (frame for frame in read_frames(file) if frame.venue == venue)
+def _frames(venue: str, file: Path, say: Callable[[str], None]) -> Iterator[list[Frame]]:
+    frames = read_frames(file, venue)
+    timed = True
     while run := list(islice(frames, _RUN)):
+        if timed and not run[0].receive_time:
+            say(_NO_TIMES.format(file))
+            timed = False
         yield run

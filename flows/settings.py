@@ -55,8 +55,9 @@ def write_duration(seconds: float) -> str:
 def nearest(name: str, known: Iterable[str], spelled: Callable[[str], str] = str) -> str:
     """``; did you mean 'x' or 'y'?`` where known names come near, else nothing."""
     lowered = {k.lower(): k for k in known}
-    close = [repr(spelled(lowered[k])) for k in get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.6)]
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    # One that is nearly the same needs no company.
+    close = get_close_matches(name.lower(), list(lowered), 1, 0.85) or get_close_matches(name.lower(), list(lowered))
+    return f"; did you mean {' or '.join(repr(spelled(lowered[k])) for k in close)}?" if close else ""
 
 
 def _listed(value: object) -> object:
@@ -108,12 +109,12 @@ class FeedSettings(Section):
     """No frame at all, pings included, for this long: the socket is dead and made anew. 0s: each venue's own limit."""
     quiet_after: Duration = read_duration("60s")
     """A healthy connection without a forced close for this long is shown as quiet."""
-    silent_after: Duration = read_duration("15m")
-    """A feed is never called silent before this long without a forced close."""
-    silent_factor: PositiveFloat = 20.0
-    """... nor before this many times its own usual gap between forced closes (times, no unit)."""
+    silent_after: Duration = read_duration("10s")
+    """A feed is never called silent before this long without a forced close ..."""
+    silent_false_alarm: Annotated[Duration, Field(gt=0)] = read_duration("7d")
+    """... nor before its own rhythm makes the gap unbelievable: one false alarm per feed in this time is accepted."""
     spool_frames: PositiveInt = 200_000
-    """Frames that may wait for the pipeline, per process; beyond it the oldest are dropped and counted."""
+    """Frames that may wait for the pipeline, per process; beyond it new ones are dropped and counted."""
     spool_megabytes: PositiveFloat = 128.0
     """The same limit in megabytes (10^6 bytes)."""
     max_frame_megabytes: PositiveFloat = 16.0
