@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.batches import Batch
+from schemas.batches import Batch, Tick
 from schemas.clock import HOUR, Clock, seconds, system_clock
 from schemas.errors import HistoryError, UsageError
 from schemas.tables import DATASETS, StoredRecord, dataset_of, liquidation_table, table
@@ -61,8 +61,15 @@ def lay_out(data_dir: Path) -> None:
         (root / "_tmp").mkdir(parents=True, exist_ok=True)
         for dataset in DATASETS.values():
             empty = root / dataset.name / "dt=1970-01-01" / EMPTY
-            if not empty.exists() or not pq.read_schema(empty).equals(dataset.schema, check_metadata=True):
+            if not _fits(empty, dataset.schema):
                 _write(dataset.schema.empty_table(), empty, root / "_tmp" / f"{os.getpid()}-{dataset.name}-{EMPTY}")
+
+
+def _fits(empty: Path, schema: pa.Schema) -> bool:
+    if not empty.exists():
+        return False
+    stored = pq.read_schema(empty)
+    return bool(stored.names == schema.names and stored.metadata == schema.metadata)
 
 
 @contextmanager
@@ -169,7 +176,8 @@ class ParquetHistory:
         if len(batch.liquidations):
             self._take("liquidations", batch, len(batch.liquidations))
         for _, record in batch.others:
-            self.add(record)
+            if not isinstance(record, Tick):
+                self.add(record)
 
     def add(self, record: StoredRecord) -> None:
         """Take one record; nothing is written before a flush. Control records are not kept."""
@@ -206,7 +214,6 @@ class ParquetHistory:
         if due is None:
             self._bound()
             return 0
-        self._retry_at = now + self._flush_every
         return self._flush(due)
 
     def flush(self) -> int:
@@ -232,6 +239,7 @@ class ParquetHistory:
                 self.files += 1
                 written += 1
         except HistoryError as error:
+            self._retry_at = self._clock() + self._flush_every
             self._bound()
             lost = f"; {self.dropped} rows were dropped" if self.dropped else ""
             raise HistoryError(f"{error} ({self.waiting} rows wait in memory{lost})") from error
