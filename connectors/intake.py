@@ -68,6 +68,9 @@ def terms(
     )
 
 
+Source = tuple[str, str, bytes, int]
+"""A frame as ``connectors.exchange.Frame``: venue, feed, payload, receive time."""
+
 BACKFILL = 1 << 8
 """Or-ed into ``terms``: the venue replayed this on subscribe."""
 
@@ -94,6 +97,10 @@ class Intake:
         self.catalogue = catalogue
         self.references: dict[str, float] = {}
         """Last USD price by asset, for coin-quoted and quanto contracts."""
+        self.track = False
+        """Whether ``closing`` is kept."""
+        self.closing: list[Source] = []
+        """The frames of the last batch that told forced closes."""
         self._venues: dict[str, VenueIntake] = {}
         self._clear()
 
@@ -101,8 +108,7 @@ class Intake:
         self.code, self.terms, self.price = array("i"), array("i"), array("d")
         self.quantity, self.time, self.key, self.rate = array("d"), array("q"), array("Q"), array("d")
         self.others: list[tuple[int, MarketRecord | Tick]] = []
-        self._payloads: list[tuple[str, str, bytes]] = []
-        self._received: list[int] = []
+        self._frames: list[Source] = []
         self._ends: list[int] = []
         for venue in self._venues.values():
             venue.bind()
@@ -114,10 +120,9 @@ class Intake:
             known = self._venues[name] = VenueIntake(self, name, coverage)
         return known
 
-    def begin(self, venue: str, feed: str, payload: bytes, receive_time: int) -> None:
+    def begin(self, frame: Source) -> None:
         """A frame starts: what is appended from now on came by it."""
-        self._payloads.append((venue, feed, payload))
-        self._received.append(receive_time)
+        self._frames.append(frame)
 
     def end(self) -> None:
         """The frame is read."""
@@ -126,7 +131,7 @@ class Intake:
     @property
     def receive_time(self) -> int:
         """When the frame being read was received; 0 where unknown."""
-        return self._received[-1]
+        return self._frames[-1][3]
 
     def level(self) -> None:
         """Forget a row of which only some columns took their value."""
@@ -141,14 +146,14 @@ class Intake:
 
     def reject(self, reason: str) -> None:
         """The frame being read, or a part of it, becomes a dead letter."""
-        self.put(self._letter(len(self._payloads) - 1, reason))
+        self.put(self._letter(len(self._frames) - 1, reason))
 
     def _letter(self, frame: int, reason: str) -> DeadLetter:
-        venue, feed, payload = self._payloads[frame]
+        venue, feed, payload, received = self._frames[frame]
         if len(payload) > RAW_LIMIT:  # once per frame: a large body may hold hundreds of unknown rows
             payload = payload[:RAW_LIMIT]
-            self._payloads[frame] = (venue, feed, payload)
-        return DeadLetter(venue, feed, reason, payload, self._received[frame])
+            self._frames[frame] = (venue, feed, payload, received)
+        return DeadLetter(venue, feed, reason, payload, received)
 
     def take(self) -> Batch:
         """Everything collected since the last call, converted."""
@@ -169,6 +174,8 @@ class Intake:
             others = self._bury(rows, frame, sound)
             columns = columns.take(sound)
         batch = Batch(columns, self.catalogue.symbols, self.catalogue.assets, others, len(ends))
+        if self.track:
+            self.closing = [self._frames[i] for i in np.unique(frame)]
         self._clear()
         return batch
 
@@ -192,7 +199,7 @@ class Intake:
             )
             quoted = np.where(is_base | is_quanto, base * price, native)
             usd = np.where(is_quanto, quoted, quoted * rows.rate)
-        received = np.array(self._received, np.int64)[frame]
+        received = np.array([f[3] for f in self._frames], np.int64)[frame]
         event_time, received, source = _times(rows.time, received)
         sound = np.isfinite(usd) & (usd > 0) & np.isfinite(base) & (base > 0) & (price > 0) & np.isfinite(price)
         sound &= usd < 1e12

@@ -113,9 +113,12 @@ class DydxSession(Session):
             self._read_other(_any(payload), feed)
             return
         replayed = self._subscribed(frame.type, f"v4_trades {frame.id}")
-        for contents in frame.contents if isinstance(frame.contents, list) else (frame.contents,):
-            for trade in contents.trades or ():
-                self._traded(trade, frame.id, replayed)
+        parts = frame.contents if isinstance(frame.contents, list) else [frame.contents]
+        trades = [trade for part in parts for trade in part.trades or ()]
+        if not trades and not replayed:
+            self.intake.control("ignored", "no trades")
+        for trade in trades:
+            self._traded(trade, frame.id, replayed)
 
     def _subscribed(self, kind: str, what: str) -> bool:
         if kind == "subscribed":
@@ -139,7 +142,7 @@ class DydxSession(Session):
             case {"channel": "v4_trades", "type": kind, "id": market, "contents": contents}:
                 read = partial(self._traded_row, market, self._subscribed(kind, f"v4_trades {market}"))
                 for part in convert(contents if isinstance(contents, list) else [contents], list[_Loose]):
-                    self.each(part.trades or (), read)
+                    self.each(part.trades or [], read)
             case {"channel": "v4_markets", "type": kind, "contents": contents}:
                 self._subscribed(kind, "v4_markets")
                 self.each(contents if isinstance(contents, list) else [contents], self._markets)

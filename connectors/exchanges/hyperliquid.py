@@ -260,8 +260,6 @@ class HyperliquidSession(Session):
             self._closed(fill, user, replayed)
             self._account(fill, user)
 
-        if not rows:
-            self.intake.control("ack", f"no fills of {user}")
         self.each(rows, read)
 
     def _closed(self, fill: _Fill, account: str, replayed: bool) -> bool:

@@ -149,9 +149,12 @@ class LighterSession(Session):
             self._read_other(_any(payload))
             return
         replayed = self._replayed(frame.type, frame.channel)
-        for trade in frame.liquidation_trades or ():
+        forced, ordinary = frame.liquidation_trades or (), frame.trades or ()
+        if not (forced or ordinary or replayed):
+            self.intake.control("ignored", "no trades")
+        for trade in forced:
             self._traded(trade, replayed)
-        for trade in frame.trades or ():
+        for trade in ordinary:
             self._traded(trade, replayed)
 
     def _replayed(self, kind: str, channel: str) -> bool:
@@ -191,8 +194,7 @@ class LighterSession(Session):
             case {"trades": _} | {"liquidation_trades": _}:
                 frame = convert(body, _Loose, strict=False)
                 read = partial(self._traded_row, self._replayed(frame.type, frame.channel))
-                self.each(frame.liquidation_trades or (), read)
-                self.each(frame.trades or (), read)
+                self.each([*(frame.liquidation_trades or ()), *(frame.trades or ())], read)
             case {"market_stats": stats, "type": str(kind), "channel": str(channel)}:
                 self._replayed(kind, channel)
                 rows = [stats] if "market_id" in stats else list(stats.values())
@@ -200,7 +202,7 @@ class LighterSession(Session):
             case {"trade_id": _, "market_id": _, "is_maker_ask": _}:
                 self._traded_row(False, body)
             case {"funding_rates": list(rows)}:
-                self.each(rows, self._rate)
+                self.each([row for row in rows if row["exchange"] == "lighter"], self._rate)
             case {"order_book_details": list(rows)}:
                 self.intake.control("metadata", f"{len(rows)} instruments")
                 self.each(rows, self._details)
@@ -245,8 +247,6 @@ class LighterSession(Session):
             self.intake.funding(symbol, stats.funding_rate * _PERCENT, 1.0, paid, settled=True)
 
     def _rate(self, row: dict[str, Any]) -> None:
-        if row["exchange"] != "lighter":
-            return
         self.intake.funding(self._symbol(int(row["market_id"])), float(row["rate"]), 8.0, 0)
 
     def _details(self, row: dict[str, Any]) -> None:
