@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -367,7 +368,8 @@ def version(as_json: AsJson = False) -> int:
 
 
 def main() -> None:
-    """The ``breakwater`` command."""
+    """The ``breakwater`` command. Being terminated is as orderly as Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A terminal that cannot show a glyph gets a question mark, never a traceback.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,8 +35,7 @@ def views(stream: BinaryIO) -> Iterator[PipelineView]:
 
 
 def main() -> None:
-    """Draw until the input ends. Ctrl-C is the pipeline's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Draw until the input ends."""
     with suppress(OSError):
         os.nice(10)
     console = Console()

@@ -51,6 +51,7 @@ class Dashboard:
                 stdin=subprocess.PIPE,
                 stdout=self._out.fileno(),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                start_new_session=True,  # Ctrl-C is the pipeline's business; the end of input ends the drawing
             )
             os.set_blocking(_pipe(self._child).fileno(), False)
         return self

@@ -230,20 +230,20 @@ from sinks.dashboard import Dashboard
 view, took = busy(), []
 with Dashboard() as dashboard:
     assert dashboard.on_screen
-    for step in range(40):
+    for step in range({steps}):
         started = time.perf_counter()
-        dashboard.update(msgspec.structs.replace(view, elapsed=step / 5))
+        dashboard.update(msgspec.structs.replace(view, elapsed=step / 4))
         took.append(time.perf_counter() - started)
-        time.sleep(0.05)
+        time.sleep(0.04)
     {ending}
 print("after", sorted(took)[len(took) // 2])
 """
 
 
-def on_terminal(ending: str = "pass") -> str:
+def on_terminal(steps: int, ending: str = "pass") -> str:
     """Everything a process showing the view writes to a terminal of 100x30."""
     driver, terminal = pty.openpty()
-    code = DRIVER.format(tests=str(Path(__file__).parent), ending=ending)
+    code = DRIVER.format(steps=steps, tests=str(Path(__file__).parent), ending=ending)
     process = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-c", code], stdout=terminal, stderr=terminal, stdin=subprocess.DEVNULL,
         cwd=Path(__file__).parents[2],
@@ -265,7 +265,7 @@ def on_terminal(ending: str = "pass") -> str:
 
 def test_a_terminal_is_drawn_by_another_process_and_given_back() -> None:
     """Drawing costs the caller little even where a draw takes many milliseconds."""
-    told = on_terminal()
+    told = on_terminal(30)
     shown, after = told.split("\x1b[?1049l")
     assert shown.count("\x1b[?1049h") == 1
     assert "SIMULATED DATA" in shown
@@ -275,8 +275,9 @@ def test_a_terminal_is_drawn_by_another_process_and_given_back() -> None:
 
 def test_the_terminal_is_given_back_when_the_drawing_process_dies() -> None:
     told = on_terminal(
+        2,
         "import os; os.kill(dashboard._child.pid, 9); dashboard._child.wait(); dashboard._drawn = -1.0;"
-        " dashboard.update(view); assert not dashboard.on_screen"
+        " dashboard.update(view); assert not dashboard.on_screen",
     )
     assert "after" in told.split("\x1b[?1049l")[-1]
     assert "Traceback" not in told
