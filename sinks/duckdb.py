@@ -42,7 +42,8 @@ def create_views(data_dir: Path) -> Path:
                 made.execute(statement)
             made.execute(f"CREATE VIEW files.about AS SELECT '{mark}' AS mark")
         temporary.replace(path)
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.Error) as error:
+        temporary.unlink(missing_ok=True)
         raise HistoryError(f"cannot write {path}: {error}; see that the directory can be written") from error
     return path
 
@@ -54,16 +55,20 @@ def connect(data_dir: Path) -> duckdb.DuckDBPyConnection:
     """
     if not Path(data_dir).is_dir():
         raise HistoryError(f"there is no data directory {data_dir}; run the pipeline first, or give --data-dir")
-    with suppress(HistoryError, duckdb.IOException):
-        connection = duckdb.connect(str(create_views(data_dir)), read_only=True)
-        connection.execute("SET TimeZone = 'UTC'")
-        return connection
+    with suppress(HistoryError, duckdb.Error):
+        return _set(duckdb.connect(str(create_views(data_dir)), read_only=True))
     return _in_memory(history_dir(data_dir))
 
 
-def _in_memory(root: Path) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
+def _set(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """UTC, and without the optimisers that may lose rows of many files (see ``sinks.views``)."""
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET disabled_optimizers = 'top_n_window_elimination,late_materialization'")
+    return connection
+
+
+def _in_memory(root: Path) -> duckdb.DuckDBPyConnection:
+    connection = _set(duckdb.connect())
     connection.execute("CREATE SCHEMA files")
     for dataset in DATASETS.values():
         if any(root.glob(f"{dataset.name}/dt=*/*.parquet")):
