@@ -262,15 +262,18 @@ class ForceOrderSession(Session):
         if not rows:
             self.intake.control("ignored", f"{detail} of balances only")
         for row in convert(rows, list[_UserPosition], strict=False):
-            held: Literal["long", "short"] = "long" if row.pa > 0 else "short"
+            held = _SIGN.get(row.ps, 0) * abs(row.pa) or row.pa
+            position: Literal["long", "short"] = "long" if held > 0 else "short"
             if row.mp is not None:
                 self.intake.observe(row.s, row.mp)
             self.intake.account(
-                row.s, event, time * MILLISECOND, position=held if row.pa else None, price=row.mp, unit=self.unit,
-                remaining=row.pa, trade_id=row.ps, detail=f"{detail} {row.ps}",
+                row.s, event, time * MILLISECOND, position=position if held else None, price=row.mp, unit=self.unit,
+                remaining=held, trade_id=row.ps, detail=f"{detail} {row.ps}",
             )  # fmt: skip
 
 
+_SIGN = {"LONG": 1, "SHORT": -1}
+"""Hedge mode names the side of each position; one-way mode (BOTH) tells it by the sign of the amount."""
 _POSITION_OF: dict[str, Literal["long", "short"]] = {"SELL": "long", "BUY": "short"}
 """Order side -> whose position it closed."""
 

@@ -193,6 +193,13 @@ def test_a_position_that_went_flat_is_flat_and_a_held_one_known(read: Read) -> N
     assert (short.state, short.remaining, short.position) == ("known", -20_000.0, "short")
 
 
+def test_hedge_mode_names_the_side_whatever_the_sign_of_the_amount(read: Read) -> None:
+    rows = [{"s": "BTCUSDT", "pa": amount, "ps": "SHORT"} for amount in ("-0.5", "0.5")]
+    update = {"e": "ACCOUNT_UPDATE", "E": 1, "T": 1790000000000, "a": {"m": "ORDER", "P": rows}}
+    records = read("binance_usdm", [json.dumps(update)], USDM)
+    assert [(r.position, r.remaining) for r in records] == [("short", -0.5), ("short", -0.5)]
+
+
 def test_a_margin_call_is_told_with_the_position_it_threatens(read: Read) -> None:
     call = {"e": "MARGIN_CALL", "E": 1790000000000, "cw": "3", "p": [{"s": "BTCUSDT", "ps": "LONG", "pa": "0.5",
             "mt": "CROSSED", "mp": "60000"}]}  # fmt: skip
