@@ -7,30 +7,58 @@ from collections.abc import Iterable
 from connectors.catalogue import Catalogue
 from connectors.exchange import UNREADABLE, Exchange, Frame, Session
 from connectors.intake import Intake
-from schemas.batches import Batch
+from connectors.recording import METADATA
+from connectors.spool import Item, Listed, Opened
+from schemas.batches import Batch, Tick
+
+
+class _Learning(Session):
+    """Reads instrument metadata: takes the instruments in before anything else of the body is read."""
+
+    def __init__(self, exchange: Exchange, catalogue: Catalogue, session: Session) -> None:
+        super().__init__(session.intake)
+        self._exchange, self._catalogue, self._session = exchange, catalogue, session
+
+    def read(self, payload: bytes, receive_time: int, feed: str) -> None:
+        """See ``Session.read``."""
+        self._catalogue.add(self._exchange.metadata(payload))
+        self._session.read(payload, receive_time, feed)
 
 
 class Normaliser:
     """Holds a session per venue and feed; turns runs of frames into batches.
 
-    Nothing is lost: a frame becomes events, a known control record, or a dead letter with the raw bytes.
+    Nothing is lost: a frame becomes events, a known control record, or a dead letter with the raw bytes. Statuses and
+    ticks pass through in their place; a connection made anew resets its session; instruments in a frame of feed
+    ``metadata`` are known from then on, live and replayed.
+
+    :arg track: keep in ``closing`` which frames told forced closes, for the feed's own rate.
     """
 
-    def __init__(self, exchanges: Iterable[Exchange], catalogue: Catalogue) -> None:
+    def __init__(self, exchanges: Iterable[Exchange], catalogue: Catalogue, *, track: bool = False) -> None:
         self._exchanges = {exchange.venue: exchange for exchange in exchanges}
         self._intake = Intake(catalogue)
+        self._intake.track = track
         self._sessions: dict[tuple[str, str], Session] = {}
+
+    @property
+    def closing(self) -> list[tuple[str, str, bytes, int]]:
+        """The frames of the last batch that told forced closes."""
+        return self._intake.closing
 
     def reset(self, venue: str, feed: str) -> None:
         """The connection was made anew: forget what the old one had told."""
         self._sessions.pop((venue, feed), None)
 
-    def normalise(self, frames: Iterable[Frame]) -> Batch:
-        """Read the frames in order."""
+    def normalise(self, items: Iterable[Item | Tick]) -> Batch:
+        """Read the items in order."""
         intake, sessions = self._intake, self._sessions
-        for frame in frames:
-            venue, feed, payload, received = frame
-            intake.begin(venue, feed, payload, received)
+        for item in items:
+            if type(item) is not Frame:
+                self._note(item)
+                continue
+            venue, feed, payload, received = item
+            intake.begin(item)
             session = sessions.get((venue, feed)) or self._open(venue, feed)
             try:
                 session.read(payload, received, feed)
@@ -39,8 +67,19 @@ class Normaliser:
             intake.end()
         return intake.take()
 
+    def _note(self, item: Item | Tick) -> None:
+        """What is no frame."""
+        if isinstance(item, Opened):
+            self.reset(item.venue, item.feed)
+        elif isinstance(item, Listed):
+            self._intake.catalogue.add(item.instruments)
+        elif not isinstance(item, Frame):
+            self._intake.put(item)
+
     def _open(self, venue: str, feed: str) -> Session:
         exchange = self._exchanges[venue]
         session = exchange.session(self._intake.venue(venue, exchange.coverage))
+        if feed == METADATA:
+            session = _Learning(exchange, self._intake.catalogue, session)
         self._sessions[venue, feed] = session
         return session

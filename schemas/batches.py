@@ -125,6 +125,15 @@ class Batch:
     """Every other record, with the number of liquidations that arrived before it (non-decreasing)."""
     frames: int = 0
 
+    def relabelled(self, assets: Names) -> Batch:
+        """The same batch with its assets coded by ``assets``."""
+        if assets is self.assets:
+            return self
+        codes = np.array([assets.code(self.assets[code]) for code in range(len(self.assets))], np.int32)
+        columns = self.liquidations.take(slice(None))
+        columns.asset = codes[columns.asset] if len(columns) else columns.asset
+        return Batch(columns, self.instruments, assets, self.others, self.frames)
+
     def liquidation(self, row: int) -> Liquidation:
         """Row ``row`` as a record."""
         c = self.liquidations

@@ -49,7 +49,7 @@ def extras(batch: Batch, rows: NDArray[np.bool_]) -> list[Extra]:
     for before, record in batch.others:
         at = int(place[before])
         if isinstance(record, TickItem):
-            found.append(Extra(at, TICK, time=record.receive_time))
+            found.append(Extra(at, TICK, time=record.receive_time // TICK_GRID * TICK_GRID))
         elif isinstance(record, OpenInterest):
             if record.quantity is not None:
                 slot = batch.assets.code(record.asset) + 1

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.domain import kernel
-from flows.domain.arrivals import TICK_GRID, arrivals
+from flows.domain.arrivals import arrivals
 from flows.domain.kernel import CASCADE, CASCADE_HEAD, SIGNAL, SIGNAL_HEAD, Arrivals, process
+from flows.domain.rings import look
 from flows.domain.rules import Rules
 from flows.domain.state import (
     ADL_N,
@@ -32,8 +33,8 @@ from flows.domain.state import (
     with_rings,
     with_slots,
 )
-from schemas.batches import Batch, Names
-from schemas.cascades import COMPONENTS, LEVELS, MARKET, WINDOWS, CascadeUpdate, Side, Signal, WindowMetrics
+from schemas.batches import Batch, LiquidationColumns, Names, Tick
+from schemas.cascades import COMPONENTS, LEVELS, MARKET, WINDOWS, CascadeUpdate, Level, Side, Signal, WindowMetrics
 from schemas.clock import SECOND
 from schemas.records import VENUES
 
@@ -77,6 +78,16 @@ class Detections:
     late: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One asset at one moment."""
+
+    sums: NDArray[np.int64]
+    """W x 7, see ``flows.domain.state``; USD in millionths."""
+    level: Level
+    score: float
+
+
 class Detector:
     """The state of all assets and the market; feed it batches in arrival order.
 
@@ -107,14 +118,22 @@ class Detector:
 
     def finish(self, receive_time: int) -> Detections:
         """Let time pass to ``receive_time`` with nothing arriving: what is due by then happens."""
-        from schemas.batches import LiquidationColumns, Tick  # noqa: PLC0415 - only a finishing replay needs it
+        return self.process(Batch(LiquidationColumns.empty(), (), self.assets, [(0, Tick(receive_time))]))
 
-        tick = (0, Tick(receive_time // TICK_GRID * TICK_GRID))
-        return self.process(Batch(LiquidationColumns.empty(), (), self.assets, [tick]))
+    def look(self, asset: str) -> Look:
+        """The six windows and the level of an asset (or the market) at the newest time known. Changes nothing."""
+        code = -1 if asset == MARKET else self.assets.find(asset)
+        out = np.zeros((len(_NAMES), N_SUMS), np.int64)
+        if code is None or code + 1 >= len(self.state.slot):
+            return Look(out, "NONE", 0.0)
+        me = self.state.slot[code + 1]
+        look(self.state.event, me, int(self.state.shard["clock"][0]), out)
+        return Look(out, LEVELS[int(me["level"])], float(me["score"]))
 
     def warm_up(self) -> None:
         """Compile, so that the first event does not wait for it."""
         process(self.state, self._told, _nothing(), 0, self._parameters)
+        self.look(MARKET)
 
     def _run(self, rows: Arrivals, origin: NDArray[np.int64], batch: Batch, found: Detections) -> None:
         start = 0

@@ -277,6 +277,15 @@ def tell(event: Events, me: Slot, shard: Shard, time: int, out: NDArray[np.int64
 
 
 @njit(cache=True)
+def look(event: Events, me: Slot, time: int, out: NDArray[np.int64]) -> None:
+    """Sums (W x 7) of all six windows at ``time``, not older than any entry. Changes nothing."""
+    if me.cap == 0:
+        return
+    for w in range(N_WINDOWS):
+        between(event, me, _first_after(event, me, time - LENGTHS[w], me.last), me.last, out[w])
+
+
+@njit(cache=True)
 def _first_after(event: Events, me: Slot, time: int, high: int) -> int:
     """Like ``locate``, by bisection below ``high``."""
     low = me.first

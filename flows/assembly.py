@@ -1,0 +1,68 @@
+"""Makes the parts of a flow out of settings: the only bridge between what can be set and what takes plain arguments."""
+
+from __future__ import annotations
+
+from connectors.exchange import Exchange
+from connectors.exchanges import exchanges
+from connectors.instruments import snapshot
+from connectors.link import LinkTimings
+from connectors.reader import Reader, ReaderLimits, ReaderTimings
+from connectors.silence import SilenceRule
+from connectors.spool import SpoolLimits
+from connectors.venue_feeds import VenueFeeds
+from flows.domain.rules import LevelRule, Rules
+from flows.settings import Settings
+from schemas.clock import Clock, seconds
+
+_MEGABYTE = 1_000_000
+
+
+def rules(settings: Settings) -> Rules:
+    """The numbers the thinking goes by."""
+    windows, score, levels = settings.windows, settings.score, settings.levels
+    return Rules(
+        window=levels.window,
+        lateness=seconds(windows.allowed_lateness),
+        snapshot=seconds(windows.snapshot),
+        hold=seconds(levels.hold),
+        velocity_full=score.velocity,
+        acceleration_full=score.acceleration,
+        volume_full=score.usd_per_second,
+        funding_full=score.funding,
+        open_interest_full=score.open_interest,
+        boost_acceleration=score.boost_acceleration,
+        boost=score.boost,
+        weights=tuple(score.weights.by_component().values()),
+        levels=tuple(
+            LevelRule(rule.score, rule.rate, rule.acceleration)
+            for rule in (levels.watch, levels.alert, levels.critical, levels.extreme)
+        ),
+        open_level=settings.cascade.open_level,
+    )
+
+
+def enabled(settings: Settings) -> list[Exchange]:
+    """The venues to listen to."""
+    known = exchanges()
+    return [known[venue] for venue in settings.venues.enabled if venue in known]
+
+
+def venue_feeds(settings: Settings, exchange: Exchange) -> VenueFeeds:
+    """A venue at its production hosts."""
+    assets = frozenset(settings.venues.assets) or None
+    return VenueFeeds(exchange, exchange.production, snapshot(exchange.venue), assets)
+
+
+def reader(settings: Settings, venues: list[VenueFeeds], clock: Clock) -> Reader:
+    """The thread that owns the sockets, not started."""
+    feed = settings.feed
+    limits = ReaderLimits(
+        spool=SpoolLimits(feed.spool_frames, round(feed.spool_megabytes * _MEGABYTE)),
+        frame=round(feed.max_frame_megabytes * _MEGABYTE),
+    )
+    proxy = settings.venues.proxy
+    silence = SilenceRule(
+        false_alarm_every=feed.silent_false_alarm, least=feed.silent_after, quiet_after=feed.quiet_after
+    )
+    timings = ReaderTimings(link=LinkTimings(stale_after=feed.stale_after or None, silence=silence))
+    return Reader(venues, clock, timings, limits, proxy.get_secret_value() if proxy else None)

@@ -1,0 +1,160 @@
+"""Recordings, frame files and Parquet history through the same steps as live.
+
+Reads: files. Writes: Parquet history below ``data_dir``. Only what a file lacks is filled in, and said on stderr. The
+same files give the same events, windows, signals and cascades, whatever the speed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import bytewax.operators as op
+import msgspec
+import structlog
+from bytewax.dataflow import Dataflow
+from bytewax.run import cli_main
+from rich.console import Console
+
+from connectors.catalogue import Catalogue
+from connectors.exchange import Frame
+from connectors.exchanges import exchanges
+from connectors.extracts import describe, read_extract
+from connectors.history import read_dead_letters
+from connectors.instruments import snapshots
+from connectors.normaliser import Normaliser
+from connectors.recording import read_frames, venue_of
+from connectors.source import ReplaySource
+from flows import assembly
+from flows.archive import Archive
+from flows.domain.detector import Detector
+from flows.domain.duplicates import Seen
+from flows.figures import Figures
+from flows.settings import Settings
+from flows.stages import Outcome, detected, normalised
+from schemas.batches import Batch, LiquidationColumns
+from schemas.clock import SECOND, system_clock
+from schemas.errors import UsageError
+from sinks.callback import CallbackSink
+from sinks.dashboard import summary
+from sinks.duckdb import create_views
+from sinks.parquet import ParquetHistory
+
+log = structlog.get_logger(__name__)
+
+_PIECE = 10_000
+"""Frames or rows per batch when nothing holds the replay back."""
+_PACED = 1
+_AFTERWARDS = 3600 * SECOND
+"""So much time passes after the last file: what is open closes when it is due."""
+
+
+def pieces(files: Sequence[Path], venue: str | None, size: int) -> Iterator[list[Frame] | Batch]:
+    """Everything in the files, in their order.
+
+    :raises RecordingError: where a file cannot be read.
+    :raises UsageError: where a frame file does not tell whose frames it holds.
+    """
+    for file in files:
+        if file.is_dir() or file.suffix == ".parquet":
+            if "dead_letters" in file.parts:
+                log.info("dead letters are driven again", file=str(file))
+                yield from _chunked(read_dead_letters(file), size)
+                continue
+            log.info("reading", file=str(file), note=describe(file))
+            yield from read_extract(file, size)
+            continue
+        if venue is None and venue_of(file) is None and not _names_venues(file):
+            raise UsageError(f"{file} does not tell whose frames it holds: add --venue")
+        yield from _chunked(read_frames(file, venue), size)
+
+
+def _chunked(found: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    while piece := list(islice(found, size)):
+        yield piece
+
+
+def _names_venues(file: Path) -> bool:
+    return ".zst" in file.suffixes
+
+
+def replay(
+    settings: Settings,
+    files: Sequence[Path],
+    *,
+    speed: float | None,
+    data_dir: Path | None,
+    as_json: bool,
+    venue: str | None,
+) -> int:
+    """Play the files and say what came of them; 0."""
+    kept = data_dir or settings.data_dir / "replay"
+    catalogue = Catalogue(snapshots())
+    known = list(exchanges().values())
+    normaliser = Normaliser(known, catalogue)
+    detector = Detector(assembly.rules(settings), catalogue.assets)
+    detector.warm_up()
+    figures = Figures(detector, known, system_clock)
+    history = archive = None
+    if settings.history.enabled:
+        create_views(kept)
+        history = ParquetHistory(
+            kept, flush_seconds=settings.history.flush, flush_rows=settings.history.flush_rows, clock=system_clock
+        )
+        archive = Archive(history, settings.history)
+    newest = 0
+
+    def keep(outcome: Outcome) -> None:
+        nonlocal newest
+        columns = outcome.batch.liquidations
+        if len(columns):
+            newest = max(newest, int(columns.receive_time.max()))
+        figures.take(outcome)
+        if archive is not None and history is not None:
+            archive.take(outcome)
+            history.flush_due(system_clock())
+
+    size = _PIECE if speed is None else _PACED
+    cli_main(build(ReplaySource(pieces(files, venue, size), speed), normaliser, detector, keep))
+    ending = detector.finish(newest + _AFTERWARDS) if newest else None
+    if ending is not None:
+        keep(Outcome(_nothing(catalogue), ending))
+    if history is not None:
+        history.close()
+    return _report(figures, history, kept, as_json=as_json)
+
+
+def build(source: ReplaySource, normaliser: Normaliser, detector: Detector, keep: object) -> Dataflow:
+    """The dataflow: the live steps behind another source."""
+    flow = Dataflow("replay")
+    batches = normalised(op.input("files", flow, source), normaliser)
+    outcomes = detected(batches, detector, Seen())
+    op.output("keep", outcomes, CallbackSink(keep))  # type: ignore[arg-type]  # a plain function
+    return flow
+
+
+def _nothing(catalogue: Catalogue) -> Batch:
+    return Batch(LiquidationColumns.empty(), catalogue.symbols, catalogue.assets)
+
+
+def _report(figures: Figures, history: ParquetHistory | None, kept: Path, *, as_json: bool) -> int:
+    if as_json:
+        told = {
+            "events": figures.events,
+            "adl": figures.adl,
+            "cascades": figures.cascades,
+            "signals": figures.signals,
+            "dead_letters": figures.dead_letters,
+            "duplicates": figures.duplicates,
+            "late": figures.late,
+            "frames": figures.frames,
+            "by_venue": dict(sorted(figures.by_venue.items())),
+            "files": history.files if history else 0,
+        }
+        sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
+    else:
+        files = sorted(kept.glob("history/*/dt=*/part-*.parquet")) if history else []
+        Console().print(summary(figures.view(), files, kept))
+    return 0
