@@ -7,7 +7,7 @@ from typing import Final
 
 from rich.text import Text
 
-from schemas.cascades import Level, Side
+from schemas.cascades import MARKET, Level, Side
 from schemas.records import Coverage, FeedState
 
 _LEVELS: Final[dict[Level, tuple[str, str]]] = {
@@ -34,6 +34,11 @@ _SIDES: Final[dict[Side, str]] = {"long": "▼ long", "short": "▲ short", "mix
 _THOUSANDS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 _AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "m"))
 NOTHING = "–"
+
+
+def asset(name: str) -> str:
+    """The asset, or MARKET for all of them."""
+    return "MARKET" if name == MARKET else name
 
 
 def usd(value: float, *, floor: bool = False) -> str:

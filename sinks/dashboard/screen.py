@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from schemas.cascades import MARKET, WINDOWS
+from schemas.cascades import WINDOWS
 from schemas.view import PipelineView
 from sinks.dashboard import figures, tables
 
@@ -86,7 +86,7 @@ def _list(view: PipelineView) -> list[RenderableType]:
     """For terminals too small for tables: open cascades, then a line per asset with its 10 s window."""
     lines = [
         Text.assemble(
-            ("OPEN ", "bold"), (cascade.asset, "bold"), f" {figures.side(cascade.side)} ",
+            ("OPEN ", "bold"), (figures.asset(cascade.asset), "bold"), f" {figures.side(cascade.side)} ",
             figures.dollars(cascade.usd, floor=cascade.floor), " ", figures.level(cascade.peak_level),
         )
         for cascade in view.cascades
@@ -94,9 +94,10 @@ def _list(view: PipelineView) -> list[RenderableType]:
     ]  # fmt: skip
     ten = list(WINDOWS).index("10s")
     for asset in [view.market, *view.assets]:
-        name = "MARKET" if asset.asset == MARKET else asset.asset
         window = tables.window_text(asset.windows[ten], floor=asset.floor)
-        lines.append(Text.assemble((f"{name} ", "bold"), figures.level(asset.level), "  10s: ", window))
+        lines.append(
+            Text.assemble((f"{figures.asset(asset.asset)} ", "bold"), figures.level(asset.level), "  10s: ", window)
+        )
     return [_one(line) for line in lines]
 
 

@@ -14,12 +14,14 @@ from schemas.view import PipelineView
 from sinks.dashboard import figures
 from sinks.dashboard.screen import render
 
+
 TRY_NEXT: Mapping[str, str] = {
-    'breakwater sql "from cascades"': "what was just recorded, in DuckDB SQL",
-    "breakwater run": "the same with the live public feeds",
+    'breakwater sql{kept} "from cascades"': "what was just recorded, in DuckDB SQL",
+    "breakwater run": "the live public feeds",
     "breakwater doctor": "whether this machine is fit for it",
     "breakwater config init": "a file that explains every setting",
 }
+"""Commands and what each shows; ``{kept}`` stands for the option that names where the history is."""
 
 
 def summary(
@@ -47,8 +49,9 @@ def summary(
         parts.append(Text("≥ marks sums over feeds that do not tell everything: the truth is at least that", "dim"))
     title = "SIMULATED DATA" if view.simulated else "breakwater"
     steps = Table.grid(padding=(0, 2, 0, 2))
+    kept = f" --data-dir {data_dir}" if data_dir and data_dir != Path("data") else ""
     for command, told in try_next.items():
-        steps.add_row(Text(command, "bold"), told)
+        steps.add_row(Text(command.replace("{kept}", kept), "bold"), told)
     return Group(Panel(Group(*parts), title=title, title_align="left", expand=False), Text("try next"), steps)
 
 
@@ -57,7 +60,9 @@ def _largest(view: PipelineView) -> str:
         return ""
     top = max(view.cascades, key=lambda cascade: cascade.usd)
     told = figures.dollars(top.usd, floor=top.floor)
-    return f", largest {top.asset} {top.side} {told}, peak {top.peak_level} {figures.share(top.peak_score)}"
+    return (
+        f", largest {figures.asset(top.asset)} {top.side} {told}, peak {top.peak_level} {figures.share(top.peak_score)}"
+    )
 
 
 def screenshot(view: PipelineView, path: Path, width: int = 120, height: int = 40) -> None:

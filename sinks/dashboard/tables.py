@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from schemas.cascades import MARKET, WINDOWS, CascadeUpdate
+from schemas.cascades import WINDOWS, CascadeUpdate
 from schemas.clock import SECOND
 from schemas.records import COVERAGES
 from schemas.view import AssetView, FeedView, SignalView, WindowView
@@ -62,7 +62,7 @@ def _width(text: Text) -> int:
 
 
 def _name(asset: AssetView, lines: int) -> tuple[Text, Text]:
-    name = Text("MARKET" if asset.asset == MARKET else asset.asset, "bold")
+    name = Text(figures.asset(asset.asset), "bold")
     level = figures.level(asset.level)
     if lines == 1:
         return name, level.append(f" {figures.share(asset.score)}")
@@ -137,7 +137,9 @@ def cascades(updates: Sequence[CascadeUpdate], width: int) -> Table:
     )  # fmt: skip
     for update in updates:
         running = update.state != "close"
-        name = Text.assemble(("OPEN " if running else "over ", "bold" if running else "dim"), (update.asset, "bold"))
+        name = Text.assemble(
+            ("OPEN " if running else "over ", "bold" if running else "dim"), (figures.asset(update.asset), "bold")
+        )
         peak = figures.level(update.peak_level).append(f" {figures.share(update.peak_score)}")
         lasted = ((update.closed or update.time) - update.started) / SECOND
         table.add_row(
@@ -170,7 +172,7 @@ def signals(rows: Sequence[SignalView], width: int) -> Table:
         signal = row.signal
         cells: list[Text | str] = [
             figures.time_of_day(signal.event_time),
-            Text("MARKET" if signal.asset == MARKET else signal.asset, "bold"),
+            Text(figures.asset(signal.asset), "bold"),
             figures.level(signal.level),
             Text(signal.previous, "dim"),
             figures.share(signal.score) + ("↑" if signal.boosted else ""),

@@ -288,7 +288,7 @@ def test_summary_tells_what_happened_and_what_to_try() -> None:
     Console(file=out, width=100).print(summary(busy(), [Path("a"), Path("b")], Path("data/demo")))
     text = out.getvalue()
     for told in ["SIMULATED DATA", "12,345", "largest BTC long ≥$38M", "p99 0.93 ms", "2 files in data/demo", "≥ marks",
-                 "try next", 'breakwater sql "from cascades"']:  # fmt: skip
+                 "try next", 'breakwater sql --data-dir data/demo "from cascades"']:  # fmt: skip
         assert told in text
     out = io.StringIO()
     Console(file=out, width=100).print(summary(busy(floor=False), []))
