@@ -162,9 +162,13 @@ class Link:
             create_connection=cast(type[ClientConnection], factory),
         ) as opened:
             socket = cast(FeedSocket, opened)
-            async with asyncio.timeout(timings.open + timings.subscribe_pause * len(self.connection.subscribe)):
-                await self._subscribe(socket)
-            return await self._watch(socket, heartbeat)
+            try:
+                async with asyncio.timeout(timings.open + timings.subscribe_pause * len(self.connection.subscribe)):
+                    await self._subscribe(socket)
+                return await self._watch(socket, heartbeat)
+            finally:
+                # The library would say 1011, "internal error", on the way out of a cancelled task.
+                await socket.close()
 
     async def _address(self) -> tuple[str, Heartbeat | None]:
         """Where to connect, and what to say how often; asked of the venue where it wants a token."""
@@ -188,7 +192,7 @@ class Link:
                 await asyncio.sleep(self._timings.subscribe_pause)
             await socket.send(message)
         self._asked = True
-        self._check_subscribed()
+        self._check_subscribed(self._clock())
 
     async def _watch(self, socket: FeedSocket, heartbeat: Heartbeat | None) -> str:
         """Until the connection is lost (raises) or should be made anew (the reason)."""
@@ -246,6 +250,10 @@ class Link:
         self._socket = socket
         self._spool.put(Opened(self._exchange.venue, self.connection.feed))
         self._around.tell(self.monitor.opened(now))
+        if not self.connection.subscribe:
+            # Subscribed by URL: data may be in the same packet as the handshake.
+            self._asked = True
+            self._check_subscribed(now)
 
     def message(self, payload: bytes, now: int) -> None:
         """See ``Receiver``. The hot path: a frame is spooled before anything else is thought about it."""
@@ -302,14 +310,14 @@ class Link:
         if self._denied and nothing_granted and self._denied >= self.connection.acknowledgements:
             self._give_up(Refused(self._exchange.venue, self.monitor.reason))
             return
-        self._check_subscribed()
+        self._check_subscribed(now)
 
-    def _check_subscribed(self) -> None:
+    def _check_subscribed(self, now: int) -> None:
         """Subscribed once everything was asked and answered; a part may have been refused."""
         answered = self._acknowledged + self._denied
         if self._subscribed_at is None and self._asked and answered >= self.connection.acknowledgements:
             self._subscribed_at = asyncio.get_running_loop().time()
-            self._around.tell(self.monitor.subscribed(self._clock()))
+            self._around.tell(self.monitor.subscribed(now))
 
     def _give_up(self, error: ConnectionLost) -> None:
         if self._fault is None:

@@ -35,7 +35,7 @@ METADATA = "metadata"
 """Feed name of instrument metadata bodies."""
 
 _WHAT = "raw frames of public market data feeds: venue, feed, receive_time (ns UTC), frame (text, or base64 of bytes)"
-_HEADER = b'{"breakwater_recording":%d,' % FORMAT
+_BEGINNING = b'{"breakwater_recording":'
 _PLAIN = {".jsonl", ".ndjson", ".json", ".txt", ".log"}
 _COMPRESSED = {".zst", ".gz"}
 _FOLDERS = {"x10": "extended"} | {venue: venue for venue in VENUES}
@@ -130,8 +130,9 @@ def read_frames(path: Path, venue: str | None = None) -> Iterator[Frame]:
         raise RecordingError(f"{path} is no file")
     lines = _lines(path)
     first = next(lines, b"")
-    if first.startswith(_HEADER[:24]):
-        yield from _recorded(path, first, lines, venue)
+    everything = chain([first] if first else [], lines)
+    if first.startswith(_BEGINNING) or (len(first) > 1 and _BEGINNING.startswith(first)) or not first:
+        yield from _recorded(path, everything, venue)
         return
     venue = venue or venue_of(path)
     if venue is None:
@@ -139,8 +140,8 @@ def read_frames(path: Path, venue: str | None = None) -> Iterator[Frame]:
     feed = path.name.partition(".")[0]
     if _plain_suffix(path) == ".json" and not _is_json(first):
         # A document spread over lines, as people save it.
-        first, lines = b"\n".join([first, *lines]), iter(())
-    for line in chain([first] if first else [], lines):
+        everything = chain([b"\n".join(everything)])
+    for line in everything:
         yield Frame(venue, feed, line, 0)
 
 
@@ -155,23 +156,24 @@ def venue_of(path: Path) -> str | None:
     return None
 
 
-def _recorded(path: Path, header: bytes, lines: Iterator[bytes], venue: str | None) -> Iterator[Frame]:
-    _check_header(path, header)
+def _recorded(path: Path, lines: Iterable[bytes], venue: str | None) -> Iterator[Frame]:
     torn: tuple[int, str] | None = None
-    for number, line in enumerate(lines, 2):
-        if line.startswith(_HEADER[:24]):
-            _check_header(path, line)
+    for number, line in enumerate(lines, 1):
+        try:
+            told = _decode_header(line) if line.startswith(_BEGINNING) else _decode(line)
+        except msgspec.MsgspecError as error:
+            if torn is None:
+                torn = number, str(error)
+                continue
+            raise RecordingError(f"{path}, line {torn[0]}: {torn[1]}") from None
+        if isinstance(told, _Header):
+            _check_format(path, told)
             if torn:
                 log.warning("recording was interrupted, one line is lost", path=str(path), line=torn[0])
             torn = None
             continue
         if torn:
             raise RecordingError(f"{path}, line {torn[0]}: {torn[1]}")
-        try:
-            told = _decode(line)
-        except msgspec.MsgspecError as error:
-            torn = number, str(error)
-            continue
         if venue is None or told.venue == venue:
             payload = told.frame.encode() if isinstance(told.frame, str) else told.frame.base64
             yield Frame(told.venue, told.feed, payload, told.receive_time)
@@ -181,11 +183,8 @@ def _recorded(path: Path, header: bytes, lines: Iterator[bytes], venue: str | No
         log.warning("recording was not finished, what is whole was read", path=str(path))
 
 
-def _check_header(path: Path, line: bytes) -> None:
-    try:
-        told = _decode_header(line).breakwater_recording
-    except msgspec.MsgspecError as error:
-        raise RecordingError(f"{path} begins like a recording, but: {error}") from None
+def _check_format(path: Path, header: _Header) -> None:
+    told = header.breakwater_recording
     if told != FORMAT:
         raise RecordingError(f"{path} is a recording of format {told}; this version reads format {FORMAT}")
 
