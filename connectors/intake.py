@@ -342,6 +342,8 @@ class VenueIntake:
         contract = self._known(instrument)
         if contract is None or not self._sound(instrument, "open interest", quantity, zero=True):
             return
+        if usd is not None and not self._sound(instrument, "open interest in USD", usd, zero=True):
+            return
         base, worth = self._measure(contract, quantity / sides, unit, self.mark_of.get(instrument))
         if base is None and worth is None:
             self.reject(
