@@ -14,7 +14,7 @@ from sinks.duckdb import connect
 from sinks.query import answer, lock, view_names
 from sinks.views import EXAMPLES
 
-HELP = """SQL over the history; e.g.
+HELP = """SQL over the history, ended by ; or an empty line; e.g.
   {examples}
 .views  what can be asked   .schema NAME  its columns   .quit  (or Ctrl-D)"""
 
@@ -29,35 +29,25 @@ def prompt(data_dir: Path, out: BinaryIO, read: Callable[[str], str] = input) ->
         lock(connection, data_dir)
         _say(out, HELP.format(examples="\n  ".join(EXAMPLES)))
         with _remembered(data_dir):
-            while (line := _question(connection, read)) is not None:
+            while (line := _question(read)) is not None:
                 if line.strip() in {".quit", ".exit"}:
                     return
                 _respond(connection, line.strip(), out)
 
 
-def _question(connection: duckdb.DuckDBPyConnection, read: Callable[[str], str]) -> str | None:
-    """Lines until they make a whole statement; nothing at the end of input."""
+def _question(read: Callable[[str], str]) -> str | None:
+    """Lines up to a semicolon or an empty one; nothing at the end of input."""
     text = ""
     while True:
         try:
-            text += read("... " if text else "sql> ") + "\n"
+            line = read("...> " if text else "sql> ")
         except EOFError:
             return text or None
         except KeyboardInterrupt:
             return ""
-        if text.startswith(".") or not text.strip() or not _unfinished(connection, text):
+        text += line + "\n"
+        if text.startswith(".") or not line.strip() or line.rstrip().endswith(";"):
             return text
-
-
-def _unfinished(connection: duckdb.DuckDBPyConnection, text: str) -> bool:
-    """Whether more may come: it does not parse yet, and neither a semicolon nor an empty line ends it."""
-    if text.rstrip().endswith(";") or text.endswith("\n\n"):
-        return False
-    try:
-        connection.extract_statements(text)
-    except duckdb.ParserException:
-        return True
-    return False
 
 
 def _respond(connection: duckdb.DuckDBPyConnection, line: str, out: BinaryIO) -> None:

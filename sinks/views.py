@@ -109,8 +109,8 @@ def _view(dataset: Dataset) -> str:
     shown += [f"printf('%016x', {name}) AS {name}" for name in _columns(dataset, pa.uint64())]
     renamed = ' RENAME ("window" AS window_name)' if "window" in dataset.schema.names else ""
     name = _VIEW_OF.get(dataset.name, dataset.name)
-    # Not row_number() = 1: DuckDB 2.0 makes that a join on file numbers, and a filter that skips files renumbers them in
-    # one of its two scans, so that rows are lost (duckdb/duckdb#26044).
+    # Not row_number() = 1: DuckDB 2.0 makes that a join on file numbers, and a filter that skips files renumbers them
+    # in one of its two scans, so that rows are lost (duckdb/duckdb#26044).
     once = f"(FROM files.{dataset.name} QUALIFY lag(dt) OVER (PARTITION BY dt, {key} ORDER BY {first}) IS NULL)"
     return f"CREATE VIEW {name} AS SELECT * REPLACE ({', '.join(shown)}){renamed} FROM {once}"  # noqa: S608 - our own names
 

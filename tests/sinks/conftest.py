@@ -30,7 +30,7 @@ def liquidation(number: int, time: int = NOON, **changes: object) -> Liquidation
     return Liquidation(**{**fields, **changes})  # type: ignore[arg-type] # keyword by keyword
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make() -> Make:
     """``make(number, time, **changes)``: a forced close."""
     return liquidation
