@@ -14,7 +14,6 @@ from schemas.view import PipelineView
 from sinks.dashboard import figures
 from sinks.dashboard.screen import render
 
-
 TRY_NEXT: Mapping[str, str] = {
     'breakwater sql{kept} "from cascades"': "what was just recorded, in DuckDB SQL",
     "breakwater run": "the live public feeds",
