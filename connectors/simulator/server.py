@@ -17,6 +17,9 @@ from connectors.simulator.wire import Head, Link, Port
 from schemas.clock import MILLISECOND, Clock, seconds, system_clock
 from schemas.errors import UsageError
 
+_STAGGER = 59
+"""Milliseconds between the seconds of one venue and the next, so that they do not all speak at once."""
+
 
 @dataclass(eq=False, slots=True)
 class _Client:
@@ -28,6 +31,14 @@ class _Client:
     def say(self, wires: Wires) -> None:
         for wire in wires:
             self.link.send(wire)
+
+
+def _hear(client: _Client, message: str) -> None:
+    """A message whose parts are not what they should be ends the conversation."""
+    try:
+        client.say(client.conversation.hear(message))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        client.link.send(Signal.DROP)
 
 
 class Simulator:
@@ -145,7 +156,7 @@ class Simulator:
         client = _Client(name, conversation, link, link.heard_at)
         self._clients[link] = client
         client.say(conversation.opening())
-        return lambda message: client.say(conversation.hear(message))
+        return lambda message: _hear(client, message)
 
     def _closed(self, link: Link) -> None:
         self._clients.pop(link, None)
@@ -172,8 +183,8 @@ class Simulator:
         """Each tenth of a second: heartbeats, patience; each second of the run: context."""
         told: dict[str, int] = {}
         while True:
-            for venue, world in self._worlds.items():
-                second = world.offset() // 1000
+            for place, (venue, world) in enumerate(self._worlds.items()):
+                second = (world.offset() + place * _STAGGER) // 1000
                 if told.get(venue) != second:
                     told[venue] = second
                     self._tell_context(venue, world)

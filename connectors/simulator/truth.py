@@ -19,22 +19,32 @@ class Pace(NamedTuple):
     """Milliseconds between pushes; 0 where each close is sent at once."""
     keep: Keep
     """What of one contract survives within that time."""
+    phase: int = 0
+    """Milliseconds after the whole second at which its intervals begin."""
+
+    def interval(self, time: int) -> int:
+        """Number of the push interval that ``time`` falls into."""
+        return (time - self.phase) // max(1, self.every)
+
+    def pushed(self, interval: int) -> int:
+        """When what fell into that interval is told."""
+        return (interval + 1) * self.every + self.phase if self.every else interval
 
 
 PACES: dict[str, Pace] = {
-    "binance_usdm": Pace(1000, "largest"),
-    "binance_coinm": Pace(1000, "latest"),
-    "bybit": Pace(500, "all"),
-    "okx": Pace(1000, "latest"),
-    "gate": Pace(1000, "all"),
-    "bitget": Pace(1000, "largest of each position"),
+    "binance_usdm": Pace(1000, "largest", 130),
+    "binance_coinm": Pace(1000, "latest", 410),
+    "bybit": Pace(500, "all", 70),
+    "okx": Pace(1000, "latest", 620),
+    "gate": Pace(1000, "all", 790),
+    "bitget": Pace(1000, "largest of each position", 940),
     "htx": Pace(0, "all"),
     "bitfinex": Pace(0, "all"),
     "deribit": Pace(100, "all"),
     "bitmex": Pace(0, "all"),
     "kraken_futures": Pace(0, "all"),
     "dydx_v4": Pace(0, "all"),
-    "aster": Pace(1000, "latest"),
+    "aster": Pace(1000, "latest", 270),
     "lighter": Pace(0, "all"),
     "extended": Pace(0, "all"),
     "hyperliquid": Pace(0, "nothing"),
@@ -82,12 +92,11 @@ def tell(market: Market) -> Truth:
 
 
 def _thinned(venue: str, closes: Sequence[Close], pace: Pace) -> list[Telling]:
-    every = max(1, pace.every)
     found = []
-    for slot, group in groupby(closes, lambda close: close.time // every):
+    for interval, group in groupby(closes, lambda close: pace.interval(close.time)):
         kept = _kept(group, pace.keep)
         if kept:
-            found.append(Telling((slot + 1) * every if pace.every else slot, venue, kept))
+            found.append(Telling(pace.pushed(interval), venue, kept))
     return found
 
 

@@ -116,7 +116,7 @@ class Port:
         self._opened = opened
         self._closed = closed
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def listen(self, port: int = 0) -> int:
         """Start; returns the port."""
@@ -129,21 +129,20 @@ class Port:
         if self._server is None:
             return
         self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        served = [task for task in self._open.values() if task is not None]
+        for writer in self._open:
+            writer.transport.abort()
+        await asyncio.gather(*served)
         await self._server.wait_closed()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._open[writer] = asyncio.current_task()
         try:
             await self._serve(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, InvalidState):
             pass  # a client that leaves or talks nonsense is its own affair
         finally:
+            del self._open[writer]
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
