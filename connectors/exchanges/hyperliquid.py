@@ -350,6 +350,8 @@ class HyperliquidSession(Session):
         if not self.intake.knows(coin):
             raise LookupError(f"instrument {coin!r} is not known: load the metadata and re-drive")
         context = convert(row, _Context, strict=False)
+        if context.mark_px is None and context.funding is None and context.open_interest is None:
+            self.intake.control("ignored", f"empty context of {coin}")
         if context.mark_px is not None:
             self.intake.mark_price(coin, context.mark_px, 0, index_price=context.oracle_px)
         if context.funding is not None:

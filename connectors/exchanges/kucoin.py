@@ -151,7 +151,9 @@ class KucoinSession(Session):
         symbol = contract.symbol
         if not self.intake.knows(symbol):
             raise LookupError(f"instrument {symbol!r} is not known: load the metadata and re-drive")
-        if contract.mark_price:
+        if contract.mark_price is None and contract.open_interest is None and contract.funding_fee_rate is None:
+            raise ValueError(f"contract {symbol!r} comes without price, open interest and funding")
+        if contract.mark_price is not None:
             self.intake.mark_price(symbol, contract.mark_price, 0, index_price=contract.index_price)
         if contract.open_interest is not None:
             self.intake.open_interest(symbol, contract.open_interest, "contracts", 0)

@@ -299,6 +299,13 @@ def test_a_frame_nobody_knows_is_a_dead_letter_and_a_broken_row_costs_only_itsel
     assert [type(r) for r in read("hyperliquid", [trades(trade(px="much"), trade())], KNOWN)] == [DeadLetter, Trade]
 
 
+def test_an_empty_context_is_told_to_be_empty(read: Read) -> None:
+    (control,) = read(
+        "hyperliquid", [json.dumps({"channel": "activeAssetCtx", "data": {"coin": "ETH", "ctx": {}}})], KNOWN
+    )
+    assert control.what == "ignored"
+
+
 SOUND = user_fills(fill(), fill(tid=78, **COUNTERPARTY)).encode()
 FRAMES = [SOUND, trades(trade(), trade(buyer=VAULT)).encode(), json.dumps([VICTIM, fill()]).encode(),
           json.dumps({"channel": "activeAssetCtx", "data": {"coin": "ETH", "ctx": CONTEXT}}).encode(),
