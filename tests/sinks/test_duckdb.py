@@ -258,11 +258,11 @@ def test_readers_never_fail_and_never_see_less_while_a_writer_writes(
 ) -> None:
     history = ParquetHistory(tmp_path, "one")
     create_views(tmp_path)
-    readers = [python(READER, tmp_path, 400) for _ in range(2)]
+    readers = [python(READER, tmp_path, 200) for _ in range(2)]
     for reader in readers:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "ready\n"
-    for number in range(400):
+    for number in range(200):
         history.add(make(number))
         if number % 4 == 3:
             history.flush()
