@@ -53,10 +53,6 @@ class Backoff:
         ceiling = self._rule.base * 2.0 ** min(self.failures - 1, 60)
         return self._uniform(0.0, min(self._rule.cap, ceiling))
 
-    def succeeded(self) -> None:
-        """Start over."""
-        self.failures = 0
-
 
 @dataclass(frozen=True, slots=True)
 class Retry:

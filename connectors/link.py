@@ -50,6 +50,8 @@ class LinkTimings:
     """Between subscription messages: venues count them."""
     fatal_wait: float = 900.0
     """Before trying again what will most likely fail the same way."""
+    fatal_doubts: int = 5
+    """A feed that worked is first tried this often at the back-off's cap: venues answer 403 and 404 in repair."""
     silent_renewal: float = 300.0
     """A silent connection is made anew, and again each time this passes in silence."""
     stale_after: float | None = None
@@ -99,6 +101,7 @@ class Link:
         self._backoff = Backoff(timings.backoff, around.uniform)
         self._log = log.bind(venue=exchange.venue, feed=connection.feed)
         self._stale_after = timings.stale_after or connection.stale_after
+        self._worked = False
         self._forget()
 
     def _forget(self) -> None:
@@ -137,7 +140,9 @@ class Link:
             self._spool.put(DeadLetter(error.venue, self.connection.feed, str(error), b"", now))
         wait = self._backoff.failed(healthy)
         if isinstance(judged, Fatal):
-            wait = self._around.uniform(0.9, 1.1) * self._timings.fatal_wait
+            doubted = self._worked and self._backoff.failures <= self._timings.fatal_doubts
+            rest = self._timings.backoff.cap if doubted else self._timings.fatal_wait
+            wait = self._around.uniform(0.9, 1.1) * rest
             self._around.tell(self.monitor.failed(now, judged.reason, "refused"))
             self._log.error("feed refused", reason=judged.reason, again_in=round(wait, 1), exc_info=_unforeseen(error))
         else:
@@ -317,6 +322,7 @@ class Link:
         answered = self._acknowledged + self._denied
         if self._subscribed_at is None and self._asked and answered >= self.connection.acknowledgements:
             self._subscribed_at = asyncio.get_running_loop().time()
+            self._worked = True
             self._around.tell(self.monitor.subscribed(now))
 
     def _give_up(self, error: ConnectionLost) -> None:

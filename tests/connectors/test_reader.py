@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import socket
 import threading
+import tracemalloc
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -13,14 +15,19 @@ from time import monotonic, sleep
 from typing import Any
 
 import msgspec
+import pytest
 from structlog.testing import capture_logs
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request as Upgrade
+from websockets.http11 import Response
 
-from connectors.exchange import Connection, Frame, Heartbeat, Request
+from connectors.compression import gunzip
+from connectors.exchange import Connection, Endpoints, Frame, Heartbeat, Request
 from connectors.reader import ReaderLimits, ReaderTimings
 from connectors.spool import Item, Listed, Opened, Spool, SpoolLimits
 from schemas.clock import SECOND, system_clock
+from schemas.errors import ConnectionLost, FrameTooLarge
 from schemas.instruments import Instrument
 from schemas.records import DeadLetter, FeedStatus
 from tests.connectors.loopback import (
@@ -178,6 +185,27 @@ def test_an_address_that_answers_404_is_refused_and_not_hammered() -> None:
         sleep(0.2)
     assert [s.reason for s in statuses(items, "refused")] == ["HTTP 404"]
     assert asked == ["/old"]
+
+
+def test_a_feed_that_worked_is_not_given_up_for_one_404() -> None:
+    lives = 0
+
+    def gate(ws: ServerConnection, _: Upgrade) -> Response | None:
+        nonlocal lives
+        lives += 1
+        return ws.respond(404, "in repair") if lives in {2, 3} else None
+
+    async def venue(ws: ServerConnection) -> None:
+        await ws.send("data")
+        if lives == 1:
+            await ws.close(1012)
+        await forever(ws)
+
+    with websocket_venue(venue, process_request=gate) as url, reading(FakeVenue(Connection("trades", url))) as reader:
+        items = drain_until(reader, lambda i: len(frames(i)) == 2)
+    assert lives == 4
+    assert [s.reason for s in statuses(items, "refused")] == ["HTTP 404"]
+    assert len(statuses(items, "gap")) == 1
 
 
 def test_a_venue_that_never_answers_the_subscription_is_dialled_again() -> None:
@@ -424,6 +452,17 @@ def test_gzip_frames_are_unfolded_and_a_bomb_is_not() -> None:
     assert letter.reason.endswith("the limit is 16777216")
 
 
+def test_a_gzip_bomb_never_takes_more_memory_than_the_limit() -> None:
+    bomb = gzip.compress(b"0" * 50_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FrameTooLarge):
+            gunzip("htx", bomb, 1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_frame_no_dialect_can_read_is_handed_on_for_the_dead_letters() -> None:
     async def venue(ws: ServerConnection) -> None:
         await ws.send(b'{"ping"\xff')
@@ -556,6 +595,29 @@ def test_forced_closes_the_consumer_reports_are_judged_as_well() -> None:
         assert statuses(items, "silent") == []
         items += drain_until(reader, lambda i: statuses(i, "silent"))
     assert statuses(items, "silent")[0].reason.startswith("no forced close for")
+
+
+class Broken(FakeVenue):
+    """A dialect with a fault in it."""
+
+    fault: Exception = ValueError("no such contract unit")
+
+    def connections(self, endpoints: Endpoints, instruments: Sequence[Instrument]) -> Sequence[Connection]:
+        raise self.fault
+
+
+def test_a_venue_whose_connections_cannot_be_made_is_left_out_loudly() -> None:
+    with reading(Broken()) as reader:
+        items = drain_until(reader, lambda i: statuses(i, "refused"))
+        assert reader.drain(0) == []
+    assert statuses(items)[0].reason.endswith("ValueError: no such contract unit")
+
+
+def test_a_reader_that_died_says_so_to_the_consumer_instead_of_looking_quiet() -> None:
+    venue = Broken()
+    venue.fault = OSError("disk on fire")
+    with reading(venue) as reader, pytest.raises(ConnectionLost, match="disk on fire"):
+        drain_until(reader, lambda _: False)
 
 
 def test_stopping_is_quick_says_farewell_and_leaves_the_rest_to_drain() -> None:
