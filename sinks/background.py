@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from queue import Empty, Full, Queue
 from threading import Thread
+from typing import Any
 
 from schemas.batches import Batch
 from schemas.clock import Clock, system_clock
@@ -13,6 +14,7 @@ from sinks.parquet import ParquetHistory
 
 _LOOK = 0.25
 """Seconds between looks for what is due when nothing arrives."""
+_END = object()
 
 
 class BackgroundHistory:
@@ -27,7 +29,7 @@ class BackgroundHistory:
         """Why the last attempt to write failed; nothing once one succeeds."""
         self._dropped = 0
         self._clock = clock
-        self._queue: Queue[Batch | StoredRecord | None] = Queue(depth)
+        self._queue: Queue[Any] = Queue(depth)
         self._thread = Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
 
@@ -51,19 +53,21 @@ class BackgroundHistory:
             self._dropped += 1
 
     def _run(self) -> None:
-        while True:
-            try:
-                item = self._queue.get(timeout=_LOOK)
-            except Empty:
+        try:
+            while (item := self._next()) is not _END:
+                if isinstance(item, Batch):
+                    self.history.append(item)
+                elif item is not None:
+                    self.history.add(item)
                 self._flush()
-                continue
-            if item is None:
-                return
-            if isinstance(item, Batch):
-                self.history.append(item)
-            else:
-                self.history.add(item)
-            self._flush()
+        except Exception as error:  # noqa: BLE001 - the thread must not end without a word
+            self.error = HistoryError(f"the history stopped: {type(error).__name__}: {error}")
+
+    def _next(self) -> Any:
+        try:
+            return self._queue.get(timeout=_LOOK)
+        except Empty:
+            return None
 
     def _flush(self) -> None:
         try:
@@ -77,6 +81,10 @@ class BackgroundHistory:
 
         :raises HistoryError: where rows could not be written.
         """
-        self._queue.put(None)
-        self._thread.join()
+        while self._thread.is_alive():
+            try:
+                self._queue.put(_END, timeout=_LOOK)
+                self._thread.join()
+            except Full:
+                continue
         self.history.close()

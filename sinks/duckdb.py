@@ -51,10 +51,14 @@ def create_views(data_dir: Path) -> Path:
 def connect(data_dir: Path) -> duckdb.DuckDBPyConnection:
     """Open the views for reading; in memory where the file cannot be made or opened. One connection per thread.
 
+    A directory without a history is left as it is and has empty views.
+
     :raises HistoryError: where there is no such directory.
     """
     if not Path(data_dir).is_dir():
         raise HistoryError(f"there is no data directory {data_dir}; run the pipeline first, or give --data-dir")
+    if not history_dir(data_dir).is_dir():
+        return _in_memory(history_dir(data_dir))
     with suppress(HistoryError, duckdb.Error):
         return _set(duckdb.connect(str(create_views(data_dir)), read_only=True))
     return _in_memory(history_dir(data_dir))

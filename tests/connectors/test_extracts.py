@@ -144,7 +144,9 @@ EVENTS = {
     "whale_alerts_2025-09": (
         339, 0, "ETHUSDC", "short", 4522.0, 227241.0 / 4522.0, 227241.0, 1758132200000, "order", "partial", "receive",
     ),
-    "pacifica_2026-03_04": (3367, 638, "TAO", "short", 272.42, 0.37, 100.8, 1773585463072, "fill", "partial", "receive"),
+    "pacifica_2026-03_04": (
+        3367, 638, "TAO", "short", 272.42, 0.37, 100.8, 1773585463072, "fill", "partial", "receive",
+    ),
     "multi_venue_ethusdt_2026-04-03": (
         18, 0, "ETHUSDT", "short", 2062.46, 0.036, 74.24856, 1775207919322, "order", *BINANCE,
     ),

@@ -17,7 +17,7 @@ from schemas.clock import SECOND
 from schemas.errors import HistoryError
 from schemas.records import Liquidation, MarkPrice
 from sinks.duckdb import FILE, connect, create_views
-from sinks.parquet import ParquetHistory
+from sinks.parquet import ParquetHistory, lay_out
 
 Make = Callable[..., Liquidation]
 Python = Callable[..., subprocess.Popen[str]]
@@ -56,11 +56,15 @@ def update(state: str, time: int, **changes: object) -> CascadeUpdate:
     return CascadeUpdate(**{**fields, **changes})  # type: ignore[arg-type] # keyword by keyword
 
 
-def test_every_view_can_be_asked_before_anything_happened(tmp_path: Path) -> None:
+@pytest.mark.parametrize("laid_out", [True, False])
+def test_every_view_can_be_asked_before_anything_happened(tmp_path: Path, laid_out: bool) -> None:
+    if laid_out:
+        lay_out(tmp_path)
     with connect(tmp_path) as connection:
         assert [row[0] for row in connection.execute("SHOW TABLES").fetchall()] == VIEWS
         for view in [*VIEWS, "totals(24)", "around('none', 5)"]:
             assert connection.execute(f"FROM {view}").fetchall() == [], view
+    assert (tmp_path / FILE).exists() == laid_out
 
 
 def test_an_event_told_twice_is_there_once_as_it_was_first_received(tmp_path: Path, make: Make) -> None:
@@ -170,6 +174,7 @@ def test_the_views_are_made_once_and_anew_where_the_directory_moved(tmp_path: Pa
 
 
 def test_a_file_that_is_no_database_is_replaced(tmp_path: Path) -> None:
+    lay_out(tmp_path)
     (tmp_path / FILE).write_bytes(b"not a database at all" * 1000)
     assert ask(tmp_path, "SELECT count(*) FROM signals") == [(0,)]
 
@@ -227,6 +232,7 @@ with connect(Path(sys.argv[1])) as connection:
 
 
 def test_processes_starting_at_the_same_moment_all_get_the_views(tmp_path: Path, python: Python) -> None:
+    (tmp_path / "history").mkdir()
     starters = [python(STARTER, tmp_path) for _ in range(3)]
     for starter in starters:
         assert starter.stdin is not None

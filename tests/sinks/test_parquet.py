@@ -289,3 +289,16 @@ def test_a_full_queue_drops_and_counts_and_never_waits(tmp_path: Path, make: Mak
     background.close()
     assert background.dropped == 20 - len(numbers(tmp_path))
     assert background.dropped >= 17
+
+
+def test_a_thread_that_stops_says_why(tmp_path: Path) -> None:
+    background = BackgroundHistory(ParquetHistory(tmp_path, "one"), depth=2)
+    background.add("no record")  # type: ignore[arg-type] # what is tried
+    limit = time.monotonic() + 5
+    while background.error is None and time.monotonic() < limit:
+        time.sleep(0.01)
+    for _ in range(5):
+        background.add("no record")  # type: ignore[arg-type] # what is tried
+    background.close()
+    assert "the history stopped: KeyError" in str(background.error)
+    assert background.dropped == 3
