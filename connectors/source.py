@@ -22,6 +22,7 @@ from schemas.clock import MILLISECOND, SECOND, Clock
 
 TICK = 100 * MILLISECOND
 _WAIT = 0.001
+_ALL = 1 << 30
 _AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 """An awake time in the past: call again at once."""
 
@@ -35,18 +36,22 @@ class FeedPartition(StatefulSourcePartition[Items, None]):
     def __init__(self, reader: Reader, clock: Clock, stopped: Callable[[], bool]) -> None:
         self._reader, self._clock, self._stopped = reader, clock, stopped
         self._tick = 0
+        self._ended = False
         reader.start()
 
     def next_batch(self) -> list[Items]:
         """What arrived, and a tick each 100 ms whether anything arrived or not."""
+        if self._ended:
+            raise StopIteration
         items: Items = list(self._reader.drain(_WAIT))
         now = self._clock()
         if now - self._tick >= TICK:
             self._tick = now // TICK * TICK
             items.append(Tick(now))
             if self._stopped():
+                self._ended = True
                 self._reader.stop()
-                raise StopIteration
+                items += self._reader.drain(0.0, _ALL)
         return [items] if items else []
 
     def next_awake(self) -> datetime:
