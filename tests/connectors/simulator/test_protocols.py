@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from connectors.simulator import Simulator
-from connectors.simulator.market import SILENT_FROM
+from connectors.simulator.market import SILENT_FROM, SILENT_TO
 from schemas.clock import SECOND, system_clock
 from tests.connectors.simulator.conversation import Client, open_socket, rest
 
@@ -79,7 +80,7 @@ def test_unrouted_binance_accepts_acknowledges_and_stays_silent(path: str) -> No
             answer = await client.ask({"method": "SUBSCRIBE", "params": ["!forceOrder@arr", "!markPrice@arr"], "id": 1})
             assert answer == {"result": None, "id": 1}
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(socket.recv(), 1.0)
+                await asyncio.wait_for(socket.recv(), 0.4)
 
     play(story)
 
@@ -215,7 +216,9 @@ def test_htx_drops_who_echoes_a_string_as_a_number_or_a_number_as_a_string() -> 
                 except ConnectionClosed:
                     break
                 pings += 1
-                await client.say({"op": "pong", "ts": int(ping["ts"]) if isinstance(ping["ts"], str) else str(ping["ts"])})
+                await client.say(
+                    {"op": "pong", "ts": int(ping["ts"]) if isinstance(ping["ts"], str) else str(ping["ts"])}
+                )
             assert pings == 6
 
     play(story, rhythm=0.02)
@@ -446,14 +449,19 @@ def test_the_silent_venue_keeps_the_socket_and_sends_nothing() -> None:
             client = Client(socket)
             for channel in ("futures.public_liquidates", "futures.tickers"):
                 await client.say({"time": 1, "channel": channel, "event": "subscribe", "payload": ["!all"]})
-            begins = simulator.began + SILENT_FROM * 30.0 * SECOND / simulator.speed
-            await asyncio.sleep((begins - system_clock()) / SECOND + 0.02)
-            said_before = [await client.hear() for _ in range(len(socket.recv_messages.frames))]
-            assert said_before[-1]["event"] == "update"
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(socket.recv(), 0.15)
-            assert (await client.ask({"time": 1, "channel": "futures.ping"}))["channel"] == "futures.pong"
-            assert (await client.until(lambda frame: frame["event"] == "update"))["result"]
+            silence = [simulator.began + part * 30.0 * SECOND / simulator.speed for part in (SILENT_FROM, SILENT_TO)]
+            heard: list[tuple[int, str]] = []
+            while system_clock() < silence[1] + 0.3 * SECOND:
+                if system_clock() > silence[0] + 0.1 * SECOND and not any("futures.pong" in m for _, m in heard):
+                    await client.say({"time": 1, "channel": "futures.ping"})
+                with suppress(TimeoutError):
+                    message = await asyncio.wait_for(socket.recv(), 0.05)
+                    heard.append((system_clock(), str(message)))
+            data = [at for at, message in heard if '"update"' in message]
+            assert [at for at in data if at < silence[0]]
+            assert [at for at in data if at > silence[1]]
+            assert not [at for at in data if silence[0] + 0.03 * SECOND < at < silence[1]]
+            assert [at for at, message in heard if "futures.pong" in message and at < silence[1]]
 
     play(story, silent="gate", speed=10.0)
 
