@@ -6,9 +6,10 @@ cries wolf all night or notices nothing. They are taken as log-normal, with mean
 
     s² = ln(1 + c²)        x(a) = m · exp(s · z(1 − a) − s²/2)        z: the standard normal quantile
 
-One false alarm per ``T`` seconds means ``a = m / T``, because ``T / m`` gaps begin in that time. A connection that has
-told nothing since it was opened is judged by a stated chance per opening instead, when that is the larger. The rate
-holds once the rhythm is learned: before, a prior stands in.
+A gap is the time between the beginnings of two bursts, so that a venue that sends twenty frames each second is as
+regular as one that sends a single one. One false alarm per ``T`` seconds means ``a = m / T``, because ``T / m`` gaps
+begin in that time. A connection that has told nothing since it was opened is judged by a stated chance per opening
+instead, when that is the larger. The rate holds once the rhythm is learned: before, a prior stands in.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class SilenceRule:
     prior_gaps: float = 20.0
     half_life: float = 6 * 3600.0
     """Half of what was learned is forgotten in this time, never below ``prior_gaps`` gaps."""
+    burst: float = 0.1
+    """What is told within this time of the first is one telling: a venue's batch, a block, a cascade."""
     least_variation: float = 0.5
     """However regular a feed looks, this much irregularity is allowed for."""
 
@@ -58,23 +61,29 @@ class Rhythm:
         """When something was told last, or the connection opened; nanoseconds."""
         self.told = False
         """Whether anything was told since the connection opened."""
+        self._burst = round(rule.burst * SECOND)
+        self._begun = 0
         self._gaps = self._sum = self._squares = 0.0
         self._new_gaps, self._new_squares, self._new_sum = 0, 0, 0
         self._folded = 0
 
     def open(self, now: int) -> None:
         """The connection is made anew: the time without one is no gap."""
-        self.last, self.told = now, False
+        self.last = self._begun = now
+        self.told = False
 
     def heard(self, now: int) -> None:
-        """Something was told. Called for every frame: three additions."""
-        gap = now - self.last if self.last else 0
-        if gap > 0:
+        """Something was told. Called for every frame, so it only adds."""
+        self.told = True
+        self.last = max(self.last, now)
+        gap = now - self._begun
+        if gap < self._burst:
+            return
+        if self._begun:
+            self._new_gaps += 1
             self._new_sum += gap
             self._new_squares += gap * gap
-        self._new_gaps += 1
-        self.last = max(self.last, now)
-        self.told = True
+        self._begun = now
 
     def elapsed(self, now: int) -> float:
         """Seconds since something was told."""

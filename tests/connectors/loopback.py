@@ -206,4 +206,6 @@ def statuses(items: Iterable[Item], state: str | None = None) -> list[FeedStatus
 
 
 def quick_silence(**rule: float) -> SilenceRule:
-    return SilenceRule(**{"least": 0.15, "prior_gap": 0.01, "quiet_after": 0.05, "false_alarm_every": 1.0, **rule})
+    return SilenceRule(
+        **{"least": 0.15, "prior_gap": 0.01, "quiet_after": 0.05, "false_alarm_every": 1.0, "burst": 0.005, **rule}
+    )

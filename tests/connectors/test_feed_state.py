@@ -104,6 +104,28 @@ def test_a_feed_that_ticks_each_second_is_silent_within_a_minute_and_the_silence
     assert row(monitor.data(at(1900))) == [("gap", at(1800), at(1900)), ("subscribed", None, None)]
 
 
+def test_frames_in_batches_are_as_regular_as_single_ones() -> None:
+    """Twenty frames at once each second: silent as soon as one frame each second would be."""
+    single, batched = Rhythm(SilenceRule()), Rhythm(SilenceRule())
+    for rhythm, count in ((single, 1), (batched, 20)):
+        rhythm.open(at(0))
+        for second in range(1, 1800):
+            for _ in range(count):
+                rhythm.heard(at(second))
+    assert single.believable(at(1800)) == batched.believable(at(1800))
+    assert single.mean == pytest.approx(1.0, rel=0.05)
+
+
+def test_a_dense_feed_has_a_rhythm_too() -> None:
+    rhythm = Rhythm(SilenceRule())
+    rhythm.open(at(0))
+    for step in range(1, 50_000):
+        rhythm.heard(at(step * 0.02))
+    rhythm.believable(at(1000))
+    assert rhythm.mean == pytest.approx(0.1, rel=0.1)
+    assert rhythm.variation < 1
+
+
 def test_a_sparse_feed_is_given_as_long_as_its_own_rhythm_asks_for() -> None:
     """Five minutes between events: an hour of nothing is quiet, days of nothing are not."""
     rng = random.Random(7)
