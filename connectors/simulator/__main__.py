@@ -31,12 +31,17 @@ async def _parent_gone() -> None:
         transport.close()
 
 
-async def _stopped(simulator: Simulator) -> None:
-    """Return when told to stop, or when the run broke."""
+def _signals() -> asyncio.Event:
+    """Set from now on by a signal to stop."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
+    return told
+
+
+async def _stopped(simulator: Simulator, told: asyncio.Event) -> None:
+    """Return when told to stop, or when the run broke."""
     gone = asyncio.create_task(_parent_gone())
     ends = [gone, asyncio.create_task(told.wait()), asyncio.create_task(simulator.failure())]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -47,6 +52,7 @@ async def _stopped(simulator: Simulator) -> None:
 
 
 async def _run(arguments: argparse.Namespace) -> None:
+    told = _signals()
     simulator = Simulator(
         arguments.seed,
         arguments.duration,
@@ -63,7 +69,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     }
     print(json.dumps(ready), flush=True)
     report = asyncio.create_task(_report(simulator)) if _load(arguments) else None
-    await _stopped(simulator)
+    await _stopped(simulator, told)
     if report is not None:
         report.cancel()
     await simulator.stop()
