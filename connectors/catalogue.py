@@ -64,6 +64,8 @@ class Catalogue:
         self.assets = Names()
         self.symbols: list[str] = []
         """Venue symbol by instrument code."""
+        self.needing_reference: set[int] = set()
+        """Codes of contracts whose USD needs the price of another asset."""
         self.contracts: list[Contract] = []
         self._codes: dict[str, dict[str, int]] = {venue: {} for venue in VENUES}
         self._columns: ContractColumns | None = None
@@ -82,6 +84,10 @@ class Catalogue:
                 self.symbols.append(instrument.instrument)
             else:
                 self.contracts[code] = made
+            if made.reference:
+                self.needing_reference.add(codes[instrument.instrument])
+            else:
+                self.needing_reference.discard(codes[instrument.instrument])
             self._columns = None
 
     def codes(self, venue: str) -> dict[str, int]:

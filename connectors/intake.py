@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from schemas.records import (
     POSITIONS,
     PRICE_KINDS,
     TIME_SOURCES,
+    VENUES,
     AccountEvent,
     Cause,
     Control,
@@ -102,11 +104,14 @@ class Intake:
         self.closing: list[Source] = []
         """The frames of the last batch that told forced closes."""
         self._venues: dict[str, VenueIntake] = {}
+        self._coverage = np.zeros(len(VENUES), np.int8)
         self._clear()
 
     def _clear(self) -> None:
         self.code, self.terms, self.price = array("i"), array("i"), array("d")
-        self.quantity, self.time, self.key, self.rate = array("d"), array("q"), array("Q"), array("d")
+        self.quantity, self.time, self.key = array("d"), array("q"), array("Q")
+        self.rates: dict[int, float] = {}
+        """USD per reference asset of the few rows that need one, by row."""
         self.others: list[tuple[int, MarketRecord | Tick]] = []
         self._frames: list[Source] = []
         self._ends: list[int] = []
@@ -116,17 +121,16 @@ class Intake:
     def venue(self, name: str, coverage: Coverage) -> VenueIntake:
         """The intake a session of ``name`` writes to."""
         known = self._venues.get(name)
+        self._coverage[VENUES.index(name)] = COVERAGES.index(coverage)
         if known is None:
-            known = self._venues[name] = VenueIntake(self, name, coverage)
+            known = self._venues[name] = VenueIntake(self, name)
         return known
 
-    def begin(self, frame: Source) -> None:
-        """A frame starts: what is appended from now on came by it."""
-        self._frames.append(frame)
-
-    def end(self) -> None:
-        """The frame is read."""
-        self._ends.append(len(self.price))
+    def open(self) -> tuple[Callable[[Source], None], Callable[[int], None], array[float]]:
+        """How to say, for each frame of the batch, that it begins and that it is read: ``begin(frame)``, and
+        ``end(len(rows))``.
+        """
+        return self._frames.append, self._ends.append, self.price
 
     @property
     def receive_time(self) -> int:
@@ -135,7 +139,7 @@ class Intake:
 
     def level(self) -> None:
         """Forget a row of which only some columns took their value."""
-        columns = (self.rate, self.code, self.terms, self.price, self.quantity, self.time, self.key)
+        columns = (self.code, self.terms, self.price, self.quantity, self.time, self.key)
         whole = min(len(column) for column in columns)
         for column in columns:
             del column[whole:]
@@ -164,8 +168,10 @@ class Intake:
             np.array(self.quantity, np.float64),
             np.array(self.time, np.int64),
             np.array(self.key, np.uint64),
-            np.array(self.rate, np.float64),
+            np.ones(len(self.code)),
         )
+        for row, rate in self.rates.items():
+            rows.rate[row] = rate
         ends = np.array(self._ends, np.int64)
         frame = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)) if len(rows.code) else ends[:0]
         columns, sound = self._convert(rows, frame, ends)
@@ -220,7 +226,7 @@ class Intake:
             notional_usd=usd,
             event_time=event_time,
             receive_time=received,
-            coverage=(rows.terms >> 9 & 3).astype(np.int8),
+            coverage=np.maximum(self._coverage[table.venue[code]], rows.terms >> 9 & 3).astype(np.int8),
             backfill=(rows.terms & BACKFILL) != 0,
             time_source=source,
         )
@@ -266,7 +272,7 @@ def _complaint(rows: _Rows, row: int, contract: Contract) -> str:
 class VenueIntake:
     """What the sessions of one venue write to. Numbers are native; the intake knows the contracts."""
 
-    def __init__(self, intake: Intake, venue: str, coverage: Coverage) -> None:
+    def __init__(self, intake: Intake, venue: str) -> None:
         self.name = venue
         self.funding_hours: dict[str, float] = {}
         """Funding interval by instrument, where the venue tells it apart from the rate. Shared by all sessions."""
@@ -274,7 +280,7 @@ class VenueIntake:
         """Last native mark price by instrument. Shared by all sessions."""
         self._intake = intake
         self._codes = intake.catalogue.codes(venue)
-        self._coverage = COVERAGES.index(coverage) << 9
+        self._quoted = intake.catalogue.needing_reference
         self.bind()
 
     def bind(self) -> None:
@@ -282,7 +288,6 @@ class VenueIntake:
         intake = self._intake
         self._code, self._terms, self._price = intake.code.append, intake.terms.append, intake.price.append
         self._quantity, self._time, self._key = intake.quantity.append, intake.time.append, intake.key.append
-        self._rate = intake.rate.append
 
     @property
     def receive_time(self) -> int:
@@ -315,11 +320,12 @@ class VenueIntake:
         if code is None:
             self._unknown(instrument)
             return
-        reference = self._intake.catalogue.contracts[code].reference
+        if code in self._quoted:
+            reference = self._intake.catalogue.contracts[code].reference
+            self._intake.rates[len(self._intake.code)] = self._intake.references.get(reference, math.nan)
         try:
-            self._rate(self._intake.references.get(reference, math.nan) if reference else 1.0)
             self._code(code)
-            self._terms(terms | self._coverage)
+            self._terms(terms)
             self._price(price)
             self._quantity(quantity)
             self._time(time)
