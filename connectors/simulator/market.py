@@ -21,7 +21,7 @@ from connectors.simulator.listings import ASSETS, LISTINGS, SHARES, Listing
 from schemas.records import Cause, Position
 
 ONSET, PEAK, OVER = 0.30, 0.45, 0.72
-SILENT_FROM, SILENT_TO = 0.50, 0.62
+SILENT_FROM, SILENT_TO = 0.48, 0.80
 LEADER = "bybit"
 BACKGROUND_RATE = 20.0
 """Forced closes per second in calm, all venues."""

@@ -463,7 +463,7 @@ def test_the_silent_venue_keeps_the_socket_and_sends_nothing() -> None:
             assert not [at for at in data if silence[0] + 0.03 * SECOND < at < silence[1]]
             assert [at for at, message in heard if "futures.pong" in message and at < silence[1]]
 
-    play(story, silent="gate", speed=10.0)
+    play(story, silent="gate", speed=20.0)
 
 
 def test_what_is_nowhere_answers_404_and_nonsense_ends_the_conversation() -> None:

@@ -29,7 +29,7 @@ from schemas.clock import MILLISECOND, SECOND, system_clock
 from schemas.records import DeadLetter, Funding, Liquidation, MarketRecord, MarkPrice, OpenInterest, Trade
 from tests.connectors.simulator.conversation import rest
 
-SEED, DURATION, SPEED = 11, 24.0, 8.0
+SEED, DURATION, SPEED = 11, 24.0, 10.0
 RHYTHM = 0.05
 """Of all heartbeats, so that a few seconds see several."""
 TIMELESS = "bitmex"
