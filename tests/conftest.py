@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from connectors.catalogue import Catalogue
 from connectors.exchange import Frame
@@ -17,6 +18,9 @@ from schemas.records import MarketRecord
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("BREAKWATER_SHARED", ROOT.parent / "shared"))
+
+settings.register_profile("breakwater", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("breakwater")
 
 Read = Callable[..., list[MarketRecord]]
 
