@@ -38,6 +38,7 @@ class FeedView(Struct, frozen=True):
     reason: str
     frames: int
     events: int
+    """Forced closes of the venue, whichever of its feeds brought them."""
     reconnects: int
     dropped: int
     frame_age: float | None

@@ -79,7 +79,7 @@ def window_text(window: WindowView, *, floor: bool, lines: int = 1) -> Text:
 
 
 def venues(feeds: Sequence[FeedView]) -> list[FeedView]:
-    """One row per venue: the state that needs most attention, the sums, the youngest ages."""
+    """One row per venue: the state that needs most attention, the sums over its feeds, the youngest ages."""
     grouped: dict[str, list[FeedView]] = {}
     for feed in feeds:
         grouped.setdefault(feed.venue, []).append(feed)
@@ -97,7 +97,7 @@ def _venue(feeds: Sequence[FeedView]) -> FeedView:
         state=worst.state,
         reason=worst.reason,
         frames=sum(feed.frames for feed in feeds),
-        events=sum(feed.events for feed in feeds),
+        events=max(feed.events for feed in feeds),
         reconnects=sum(feed.reconnects for feed in feeds),
         dropped=sum(feed.dropped for feed in feeds),
         frame_age=min((feed.frame_age for feed in feeds if feed.frame_age is not None), default=None),

@@ -148,12 +148,12 @@ def test_a_venue_shows_the_state_that_needs_attention_and_its_sums() -> None:
     told = venues(
         [
             feed("okx", "subscribed", events=5, frames=10, frame_age=3.0),
-            feed("okx", "refused", "sampled", feed="poll", reason="no", events=2, frames=1, frame_age=0.5, dropped=4),
+            feed("okx", "refused", "sampled", feed="poll", reason="no", events=5, frames=1, frame_age=0.5, dropped=4),
             feed("bybit", "subscribed", event_age=None),
         ]
     )
     assert [(row.venue, row.state, row.events, row.frames, row.frame_age, row.dropped) for row in told] == [
-        ("okx", "refused", 7, 11, 0.5, 4),
+        ("okx", "refused", 5, 11, 0.5, 4),
         ("bybit", "subscribed", 34, 1200, 0.21, 0),
     ]
     assert told[0].coverage == "sampled"
