@@ -69,6 +69,8 @@ class FrameWriter:
 
     Whole lines reach the operating system at least each ``every`` seconds, so a killed process loses at most that. A
     recording whose writer was killed is mended when it is opened again.
+
+    :raises RecordingError: the file cannot be written, or is there and no recording.
     """
 
     def __init__(self, path: Path, clock: Clock, every: float = 1.0, level: int = 3) -> None:
@@ -76,9 +78,12 @@ class FrameWriter:
         self.frames = 0
         self._clock = clock
         self._every = round(every * SECOND)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torn = path.exists() and mend(path)
-        self._file = path.open("ab")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torn = path.exists() and _mended(path)
+            self._file = path.open("ab")
+        except OSError as error:
+            raise RecordingError(f"{path} cannot be written: {error.strerror or error}") from error
         self._zstd = zstandard.ZstdCompressor(level=level).stream_writer(self._file, closefd=False)
         self._flushed = clock()
         self._pending = True
@@ -109,6 +114,25 @@ class FrameWriter:
         self._flushed, self._pending = now, False
 
 
+def _mended(path: Path) -> bool:
+    """Mend what is there; whether it was torn. Anything else than a recording is left as it is."""
+    if path.stat().st_size and not (_is_zstd(path) and is_recording(path)):
+        raise RecordingError(f"{path} is there and no recording: give another name")
+    return mend(path)
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file is a recording, of which each frame tells its venue; so is one torn before its first line.
+
+    :raises RecordingError: the file cannot be read.
+    """
+    return _begins_recording(next(_lines(path), b"") if path.stat().st_size else b"")
+
+
+def _begins_recording(first: bytes) -> bool:
+    return first.startswith(_BEGINNING) or (len(first) > 1 and _BEGINNING.startswith(first)) or not first
+
+
 def _line(frame: Frame) -> bytes:
     try:
         content: str | _Binary = frame.payload.decode()
@@ -131,7 +155,7 @@ def read_frames(path: Path, venue: str | None = None) -> Iterator[Frame]:
     lines = _lines(path)
     first = next(lines, b"")
     everything = chain([first] if first else [], lines)
-    if first.startswith(_BEGINNING) or (len(first) > 1 and _BEGINNING.startswith(first)) or not first:
+    if _begins_recording(first):
         yield from _recorded(path, everything, venue)
         return
     venue = venue or venue_of(path)
