@@ -39,6 +39,8 @@ class SimulatorProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
+            # Ctrl-C in a terminal is for the owner, who drains before the venues go.
+            start_new_session=True,
         )
         ready = self.line()
         self.endpoints = {venue: Endpoints(**where) for venue, where in ready["endpoints"].items()}
