@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connectors.exchange import Exchange
+from connectors.exchange import Endpoints, Exchange
 from connectors.exchanges import exchanges
 from connectors.instruments import snapshot
 from connectors.link import LinkTimings
@@ -48,9 +48,16 @@ def enabled(settings: Settings) -> list[Exchange]:
 
 
 def venue_feeds(settings: Settings, exchange: Exchange) -> VenueFeeds:
-    """A venue at its production hosts."""
+    """A venue at its production hosts, or at the gateway set for it."""
     assets = frozenset(settings.venues.assets) or None
-    return VenueFeeds(exchange, exchange.production, snapshot(exchange.venue), assets)
+    return VenueFeeds(exchange, endpoints(settings, exchange), snapshot(exchange.venue), assets)
+
+
+def endpoints(settings: Settings, exchange: Exchange) -> Endpoints:
+    """Where a venue is reached; of two gateways the later counts."""
+    gateways = dict(gateway.split("=", 1) for gateway in settings.venues.gateways)
+    address = gateways.get(exchange.venue)
+    return Endpoints(address.replace("http", "ws", 1), address) if address else exchange.production
 
 
 def reader(settings: Settings, venues: list[VenueFeeds], clock: Clock) -> Reader:

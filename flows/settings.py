@@ -32,6 +32,7 @@ from schemas.instruments import canonical
 from schemas.records import VENUES
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_ADDRESS = re.compile(r"https?://[^\s/?#]+(/[^\s/?#]+)*")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)")
 
 
@@ -74,6 +75,13 @@ def _asset(name: str) -> str:
     return canonical(name.strip())[0]
 
 
+def _gateway(text: str) -> str:
+    venue, _, address = text.partition("=")
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError(f"{text!r} names no gateway: write bybit=https://host/path, without a slash at the end")
+    return f"{_venue(venue)}={address}"
+
+
 def _proxy(value: object) -> object:
     return None if value == "" else value
 
@@ -81,6 +89,8 @@ def _proxy(value: object) -> object:
 Duration = Annotated[float, BeforeValidator(read_duration), PlainSerializer(write_duration)]
 """Seconds, written with a unit."""
 VenueName = Annotated[str, BeforeValidator(_venue)]
+Gateway = Annotated[str, BeforeValidator(_gateway)]
+"""A venue and the HTTP address it is reached at, ``bybit=https://host/path``."""
 AssetName = Annotated[str, BeforeValidator(_asset)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -100,6 +110,9 @@ class VenueSettings(Section):
     """Base assets such as BTC, ETH; empty: every contract the venues list."""
     proxy: Annotated[SecretStr | None, BeforeValidator(_proxy)] = None
     """URL of an HTTP or SOCKS proxy for sockets and REST, empty for none. May carry a password: keep that in .env."""
+    gateways: Annotated[tuple[Gateway, ...], BeforeValidator(_listed)] = ()
+    """Where to reach a venue instead of its own hosts, such as bybit=https://gateway.example/bybit: a gateway of the
+    desk, or a simulator. Sockets are opened at the same place, by wss (or ws where it is http)."""
 
 
 class FeedSettings(Section):
