@@ -1,8 +1,9 @@
 """Sources of the dataflow: live feeds, and frames or batches replayed. One partition each, one list per activation.
 
-The live source waits on the reader's spool for at most a millisecond and drains it, which is what keeps the way from the
-socket to the next step at tens of microseconds: the engine's own polling sleeps longer. Nothing else may block in the
-same worker, so there is exactly one such partition. Clock ticks come from here, in the stream, and never from timers.
+The live source waits on the reader's spool for at most a millisecond and drains it, which is what keeps the way from
+the socket to the next step at tens of microseconds: the engine's own polling sleeps longer. Nothing else may block in
+the same worker, so there is exactly one such partition. Clock ticks come from here, in the stream, and never from
+timers.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from schemas.clock import MILLISECOND, SECOND, Clock
 TICK = 100 * MILLISECOND
 _WAIT = 0.001
 _ALL = 1 << 30
+_NAP = 0.05
+"""Seconds a held back replay sleeps at most before it looks whether to stop."""
+_TIMES = ("receive_time", "event_time", "time")
 _AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 """An awake time in the past: call again at once."""
 
@@ -85,17 +89,23 @@ class FeedSource(FixedPartitionedSource[Items, None]):
 
 
 class ReplayPartition(StatefulSourcePartition[Any, None]):
-    """Hands out pieces, held back to the pace of their receive times where asked."""
+    """Hands out pieces, held back to the pace of their receive times where asked, until told to stop."""
 
-    def __init__(self, pieces: Iterator[Sequence[Frame] | Batch], speed: float | None) -> None:
-        self._pieces, self._speed = pieces, speed
+    def __init__(
+        self, pieces: Iterator[Sequence[Frame] | Batch], speed: float | None, stopped: Callable[[], bool]
+    ) -> None:
+        self._pieces, self._speed, self._stopped = pieces, speed, stopped
         self._origin: tuple[int, int] | None = None
 
     def next_batch(self) -> list[Any]:
         """The next piece."""
+        if self._stopped():
+            raise StopIteration
         piece = next(self._pieces)
         if self._speed is not None:
             self._hold_back(piece, self._speed)
+            if self._stopped():
+                raise StopIteration
         return [piece]
 
     def _hold_back(self, piece: Sequence[Frame] | Batch, speed: float) -> None:
@@ -106,8 +116,8 @@ class ReplayPartition(StatefulSourcePartition[Any, None]):
         if self._origin is None:
             self._origin = received, now
         due = self._origin[1] + (received - self._origin[0]) / speed
-        if due > now:
-            time.sleep((due - now) / SECOND)
+        while (left := (due - time.monotonic_ns()) / SECOND) > 0 and not self._stopped():
+            time.sleep(min(left, _NAP))
 
     def snapshot(self) -> None:
         """A replay starts over."""
@@ -115,18 +125,31 @@ class ReplayPartition(StatefulSourcePartition[Any, None]):
 
 def _received(piece: Sequence[Frame] | Batch) -> int:
     if isinstance(piece, Batch):
-        return int(piece.liquidations.receive_time[0]) if len(piece.liquidations) else 0
+        if len(piece.liquidations):
+            return int(piece.liquidations.receive_time[0])
+        return _told(piece.others[0][1]) if piece.others else 0
     return piece[0].receive_time if piece else 0
+
+
+def _told(record: Any) -> int:
+    """When it was received, or became true where nobody received it."""
+    return next(int(getattr(record, name)) for name in _TIMES if hasattr(record, name))
 
 
 class ReplaySource(FixedPartitionedSource[Any, None]):
     """Recorded frames (in lists) and batches, in order.
 
     :arg speed: times as fast as received; ``None`` as fast as possible.
+    :arg stopped: asked before each piece; true ends the flow.
     """
 
-    def __init__(self, pieces: Iterator[Sequence[Frame] | Batch], speed: float | None = None) -> None:
-        self._made = (pieces, speed)
+    def __init__(
+        self,
+        pieces: Iterator[Sequence[Frame] | Batch],
+        speed: float | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._made = (pieces, speed, stopped)
 
     def list_parts(self) -> list[str]:
         """One."""

@@ -197,7 +197,7 @@ def record(
 @app.command()
 def replay(
     ctx: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, show_default=False)],
     speed: Annotated[
         float, typer.Option(parser=_speed, metavar="N|max", show_default="max", help="Times as fast as it happened.")
     ] = math.inf,
@@ -207,7 +207,7 @@ def replay(
         str | None, typer.Option(parser=_venue, metavar="V", help="Whose frames a file without names holds.")
     ] = None,
 ) -> int:
-    """Run recordings or files of native frames through the pipeline, as if live."""
+    """Run recordings, files of native frames, history or dead letters through the pipeline, as if live."""
     from flows.replay import replay as play
 
     settings = _settings(ctx, data_dir=data_dir)

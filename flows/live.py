@@ -19,7 +19,6 @@ import bytewax.operators as op
 import msgspec
 import structlog
 from bytewax.dataflow import Dataflow
-from bytewax.run import cli_main
 from rich.console import Console
 
 from connectors.catalogue import Catalogue
@@ -34,9 +33,10 @@ from flows import assembly
 from flows.archive import Archive
 from flows.domain.detector import Detector
 from flows.domain.duplicates import Seen
+from flows.domain.rules import Rules
 from flows.figures import Figures
 from flows.settings import Settings
-from flows.stages import Outcome, detected, normalised
+from flows.stages import Outcome, detected, execute, normalised
 from schemas.clock import SECOND, Clock, system_clock
 from schemas.instruments import Instrument
 from sinks.background import BackgroundHistory
@@ -49,6 +49,10 @@ log = structlog.get_logger(__name__)
 
 INTERRUPTED = 130
 _VIEW_EVERY = SECOND // 5
+_LEAD = 2.0
+"""Seconds from the start of the simulated venues to their first event: everybody has subscribed by then."""
+_LAST_WORD = 2.0
+"""Seconds the slowest feed takes to tell what happened at the end of a simulated run."""
 _SWITCH_INTERVAL = 0.0005
 """Seconds of the interpreter a thread keeps at most: the reader must stamp frames while the flow computes."""
 
@@ -152,23 +156,30 @@ def interruptible(stop: Stop) -> Iterator[None]:
 
 def run(live: Live, *, duration: float | None, headless: bool, clock: Clock) -> bool:
     """Run until the duration is over or somebody interrupts; whether somebody did."""
-    live.detector.warm_up()
+    warm_up()
     stop = Stop(clock, duration)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    try:
-        with interruptible(stop):
+    with interruptible(stop):
+        try:
             if headless:
-                cli_main(live.build(stop, lambda: None))
+                execute(live.build(stop, lambda: None))
             else:
                 with Dashboard() as dashboard:
-                    cli_main(live.build(stop, lambda: dashboard.update(live.figures.view())))
-    finally:
-        sys.setswitchinterval(interval)
-        live.reader.stop()
-        if live.history is not None:
-            live.history.close()
+                    execute(live.build(stop, lambda: dashboard.update(live.figures.view())))
+        finally:
+            sys.setswitchinterval(interval)
+            live.reader.stop()
+            if live.history is not None:
+                live.history.close()
     return stop.interrupted
+
+
+def warm_up() -> None:
+    """Compile what is compiled, in seconds the first time on a machine, so that no frame waits for it."""
+    catalogue = Catalogue()
+    Seen().drop(Normaliser([], catalogue).normalise([]))
+    Detector(Rules(), catalogue.assets).warm_up()
 
 
 def run_live(settings: Settings, *, duration: float | None, headless: bool, data_dir: Path) -> int:
@@ -183,12 +194,18 @@ def run_live(settings: Settings, *, duration: float | None, headless: bool, data
 def run_demo(
     settings: Settings, *, duration: float, seed: int | None, headless: bool, as_json: bool, data_dir: Path
 ) -> int:
-    """The same on simulated venues of this machine, in a process of their own. Nothing in between is a shortcut."""
-    with SimulatorProcess("--seed", str(seed if seed is not None else 1), "--duration", str(duration)) as process:
+    """The same on simulated venues of this machine, in a process of their own. Nothing in between is a shortcut.
+
+    :arg duration: seconds of the simulated market; it is watched until every feed has told what happened in them.
+    """
+    warm_up()
+    run_of = ("--seed", str(seed if seed is not None else 1), "--duration", str(duration), "--lead", str(_LEAD))
+    with SimulatorProcess(*run_of) as process:
         endpoints = process.endpoints
         venues = [VenueFeeds(e, endpoints[e.venue]) for e in assembly.enabled(settings) if e.venue in endpoints]
         live = assemble(settings, venues, data_dir, system_clock, simulated=True)
-        interrupted = run(live, duration=duration, headless=headless, clock=system_clock)
+        over = (process.began - system_clock()) / SECOND + duration + _LAST_WORD
+        interrupted = run(live, duration=over, headless=headless, clock=system_clock)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(outline(live)) + b"\n")
     else:

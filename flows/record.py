@@ -11,7 +11,6 @@ from pathlib import Path
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
-from bytewax.run import cli_main
 
 from connectors.exchange import Frame
 from connectors.recording import FrameWriter
@@ -19,6 +18,7 @@ from connectors.source import FeedSource, Items
 from flows import assembly
 from flows.live import INTERRUPTED, Stop, interruptible
 from flows.settings import Settings
+from flows.stages import execute
 from schemas.clock import system_clock
 from schemas.records import FeedStatus
 from sinks.callback import CallbackSink
@@ -41,7 +41,7 @@ def record(settings: Settings, *, out: Path, duration: float | None) -> int:
     op.output("file", op.input("feeds", flow, FeedSource(reader, system_clock, stop)), CallbackSink(keep))
     try:
         with interruptible(stop):
-            cli_main(flow)
+            execute(flow)
     finally:
         reader.stop()
         writer.close()

@@ -15,28 +15,29 @@ import bytewax.operators as op
 import msgspec
 import structlog
 from bytewax.dataflow import Dataflow
-from bytewax.run import cli_main
 from rich.console import Console
 
 from connectors.catalogue import Catalogue
 from connectors.exchange import Frame
 from connectors.exchanges import exchanges
 from connectors.extracts import describe, read_extract
-from connectors.history import read_dead_letters
+from connectors.history import open_parquet, read_dead_letters
 from connectors.instruments import snapshots
 from connectors.normaliser import Normaliser
-from connectors.recording import read_frames, venue_of
+from connectors.recording import is_recording, read_frames, venue_of
 from connectors.source import ReplaySource
 from flows import assembly
 from flows.archive import Archive
 from flows.domain.detector import Detector
 from flows.domain.duplicates import Seen
 from flows.figures import Figures
+from flows.live import INTERRUPTED, Stop, interruptible
 from flows.settings import Settings
-from flows.stages import Outcome, detected, normalised
+from flows.stages import Outcome, detected, execute, normalised
 from schemas.batches import Batch, LiquidationColumns
 from schemas.clock import SECOND, system_clock
-from schemas.errors import UsageError
+from schemas.errors import BreakwaterError, UsageError
+from schemas.tables import DATASETS, dataset_name
 from sinks.callback import CallbackSink
 from sinks.dashboard import summary
 from sinks.duckdb import create_views
@@ -49,35 +50,55 @@ _PIECE = 10_000
 _PACED = 1
 _AFTERWARDS = 3600 * SECOND
 """So much time passes after the last file: what is open closes when it is due."""
+_FOUND_AGAIN = {"windows", "cascades", "signals"}
+"""Datasets that are results: a replay makes them of the events."""
 
 
 def pieces(files: Sequence[Path], venue: str | None, size: int) -> Iterator[list[Frame] | Batch]:
     """Everything in the files, in their order.
 
     :raises RecordingError: where a file cannot be read.
-    :raises UsageError: where a frame file does not tell whose frames it holds.
     """
     for file in files:
-        if file.is_dir() or file.suffix == ".parquet":
-            if "dead_letters" in file.parts:
-                log.info("dead letters are driven again", file=str(file))
-                yield from _chunked(read_dead_letters(file), size)
-                continue
+        if not _is_parquet(file):
+            yield from _chunked(read_frames(file, venue), size)
+        elif _dataset(file) == "dead_letters":
+            log.info("dead letters are driven again", file=str(file))
+            yield from _chunked(read_dead_letters(file), size)
+        else:
             log.info("reading", file=str(file), note=describe(file))
             yield from read_extract(file, size)
-            continue
-        if venue is None and venue_of(file) is None and not _names_venues(file):
+
+
+def check(files: Sequence[Path], venue: str | None) -> None:
+    """See before anything is played that the files can be.
+
+    :raises RecordingError: where a file cannot be opened.
+    :raises UsageError: where a frame file does not tell whose frames it holds, or a file holds results.
+    """
+    for file in files:
+        if _is_parquet(file):
+            if _dataset(file) in _FOUND_AGAIN:
+                raise UsageError(f"{file} holds {_dataset(file)}, which a replay makes itself: give the liquidations")
+        elif venue is None and venue_of(file) is None and not is_recording(file):
             raise UsageError(f"{file} does not tell whose frames it holds: add --venue")
-        yield from _chunked(read_frames(file, venue), size)
+
+
+def _is_parquet(file: Path) -> bool:
+    return file.is_dir() or file.suffix == ".parquet"
+
+
+def _dataset(path: Path) -> str:
+    """The dataset of Breakwater's own history a file, day or directory of it holds; else nothing."""
+    if path.is_file():
+        return dataset_name(open_parquet(path).schema_arrow)
+    named = path.resolve()
+    return next((name for name in (named.name, named.parent.name) if name in DATASETS), "")
 
 
 def _chunked(found: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
     while piece := list(islice(found, size)):
         yield piece
-
-
-def _names_venues(file: Path) -> bool:
-    return ".zst" in file.suffixes
 
 
 def replay(
@@ -89,7 +110,11 @@ def replay(
     as_json: bool,
     venue: str | None,
 ) -> int:
-    """Play the files and say what came of them; 0."""
+    """Play the files and say what came of them; 0, or 130 where interrupted.
+
+    What was played until an interruption or a damaged place in a file is kept.
+    """
+    check(files, venue)
     kept = data_dir or settings.data_dir / "replay"
     catalogue = Catalogue(snapshots())
     known = list(exchanges().values())
@@ -116,14 +141,35 @@ def replay(
             archive.take(outcome)
             history.flush_due(system_clock())
 
-    size = _PIECE if speed is None else _PACED
-    cli_main(build(ReplaySource(pieces(files, venue, size), speed), normaliser, detector, keep))
-    ending = detector.finish(newest + _AFTERWARDS) if newest else None
-    if ending is not None:
-        keep(Outcome(_nothing(catalogue), ending))
-    if history is not None:
-        history.close()
-    return _report(figures, history, kept, as_json=as_json)
+    stop = Stop(system_clock, None)
+    played = Played(pieces(files, venue, _PIECE if speed is None else _PACED))
+    with interruptible(stop):
+        try:
+            execute(build(ReplaySource(iter(played), speed, stop), normaliser, detector, keep))
+            if newest and not stop.interrupted and played.error is None:
+                keep(Outcome(_nothing(catalogue), detector.finish(newest + _AFTERWARDS)))
+        finally:
+            if history is not None:
+                history.close()
+    if played.error is not None:
+        raise played.error
+    _report(figures, history, kept, as_json=as_json)
+    return INTERRUPTED if stop.interrupted else 0
+
+
+class Played:
+    """The pieces of a replay up to where they cannot be read on: the flow ends in order there."""
+
+    def __init__(self, pieces: Iterator[list[Frame] | Batch]) -> None:
+        self.error: BreakwaterError | None = None
+        """What made it end early."""
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[list[Frame] | Batch]:
+        try:
+            yield from self._pieces
+        except BreakwaterError as error:
+            self.error = error
 
 
 def build(source: ReplaySource, normaliser: Normaliser, detector: Detector, keep: object) -> Dataflow:
@@ -139,7 +185,7 @@ def _nothing(catalogue: Catalogue) -> Batch:
     return Batch(LiquidationColumns.empty(), catalogue.symbols, catalogue.assets)
 
 
-def _report(figures: Figures, history: ParquetHistory | None, kept: Path, *, as_json: bool) -> int:
+def _report(figures: Figures, history: ParquetHistory | None, kept: Path, *, as_json: bool) -> None:
     if as_json:
         told = {
             "events": figures.events,
@@ -157,4 +203,3 @@ def _report(figures: Figures, history: ParquetHistory | None, kept: Path, *, as_
     else:
         files = sorted(kept.glob("history/*/dt=*/part-*.parquet")) if history else []
         Console().print(summary(figures.view(), files, kept))
-    return 0

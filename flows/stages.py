@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import bytewax.operators as op
-from bytewax.dataflow import Stream
+from bytewax.dataflow import Dataflow, Stream
+from bytewax.errors import BytewaxRuntimeError
 from bytewax.operators import KeyedStream, StatefulBatchLogic
+from bytewax.run import cli_main
 
 from connectors.normaliser import Normaliser
 from connectors.reader import Reader
 from flows.domain.detector import Detections, Detector
 from flows.domain.duplicates import Seen
 from schemas.batches import Batch
+from schemas.errors import BreakwaterError
 
 SHARD = "0"
 """The embedded flow keeps all assets in one shard: the market needs them together."""
@@ -27,6 +30,19 @@ class Outcome:
     batch: Batch
     detections: Detections
     duplicates: int = 0
+
+
+def execute(flow: Dataflow) -> None:
+    """Run a flow in this process to its end.
+
+    What our own code raised, or an interruption, comes out as it was; the engine would wrap it in its own error.
+    """
+    try:
+        cli_main(flow)
+    except BytewaxRuntimeError as wrapped:
+        if isinstance(wrapped.__cause__, BreakwaterError | KeyboardInterrupt):
+            raise wrapped.__cause__ from None
+        raise
 
 
 def normalised(up: Stream[Any], normaliser: Normaliser, reader: Reader | None = None) -> Stream[Batch]:
