@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from flows.domain.compiled import compiled
 from flows.domain.state import (
     HOURS,
     N_VENUES,
@@ -29,7 +28,7 @@ _HOUR = 60 * _MINUTE
 _SPANS = (_MINUTE, 5 * _MINUTE, _HOUR)
 
 
-@njit(cache=True)
+@compiled
 def has_ring(s: State, slot: int, venue: int) -> bool:
     """Make sure the open interest of this venue has a ring; false where the rings must grow first."""
     me = s.slot[slot]
@@ -43,7 +42,7 @@ def has_ring(s: State, slot: int, venue: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled
 def open_interest(s: State, slot: int, venue: int, time: int, quantity: float) -> None:
     """Take in one figure; older than the newest one is ignored."""
     me = s.slot[slot]
@@ -63,7 +62,7 @@ def open_interest(s: State, slot: int, venue: int, time: int, quantity: float) -
         me.context[OI_1M + k] = _change(s, slot, _SPANS[k])
 
 
-@njit(cache=True)
+@compiled
 def _change(s: State, slot: int, span: int) -> float:
     """Relative change over ``span``; NaN where no venue has a figure between one and two spans old."""
     me = s.slot[slot]
@@ -91,7 +90,7 @@ def _change(s: State, slot: int, span: int) -> float:
     return now / then - 1.0 if then > 0 else math.nan
 
 
-@njit(cache=True)
+@compiled
 def funding(s: State, slot: int, venue: int, time: int, rate: float) -> None:
     """Take in one rate per 8 h; older than the newest of that venue is ignored."""
     me = s.slot[slot]
@@ -126,7 +125,7 @@ def funding(s: State, slot: int, venue: int, time: int, rate: float) -> None:
     me.context[RATE_MAX] = largest
 
 
-@njit(cache=True)
+@compiled
 def fall(me: Slot) -> float:
     """The larger fall of open interest within 1 and 5 minutes, as a positive fraction; NaN where unknown."""
     short = me.context[OI_1M]

@@ -7,16 +7,16 @@ events are remembered in constant memory. Rotation counts events, never time or 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from flows.domain.compiled import compiled
 from schemas.batches import Batch
 
 ROOM = 1 << 18
 _SPREAD = 0x9E3779B97F4A7C15
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _find(table: NDArray[np.uint64], key: np.uint64) -> int:
     """Where ``key`` is, or the free place for it."""
     mask = np.uint64(len(table) - 1)
@@ -26,7 +26,7 @@ def _find(table: NDArray[np.uint64], key: np.uint64) -> int:
     return int(place)
 
 
-@njit(cache=True)
+@compiled
 def _unseen(
     ids: NDArray[np.uint64], tables: NDArray[np.uint64], state: NDArray[np.int64], room: int
 ) -> NDArray[np.bool_]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from flows.domain.compiled import compiled
 from flows.domain.context import fall, funding, has_ring, open_interest
 from flows.domain.rings import add, align, at, insert, locate, read, reserve, tell
 from flows.domain.score import components, composite, effective_venues, level
@@ -96,7 +96,7 @@ def told(room: int = 4096) -> Told:
     )
 
 
-@njit(cache=True)
+@compiled
 def _note(out: Told, kind: int) -> int:
     """Take the next row of a table."""
     index = out.n[kind]
@@ -107,7 +107,7 @@ def _note(out: Told, kind: int) -> int:
     return index
 
 
-@njit(cache=True)
+@compiled
 def _tell_signal(s: State, out: Told, slot: int, time: int, previous: int, row: int) -> None:
     """The level changed; the figures behind it are in the shard's scratch."""
     me = s.slot[slot]
@@ -125,7 +125,7 @@ def _tell_signal(s: State, out: Told, slot: int, time: int, previous: int, row: 
         figures[8 + k] = me.context[k]
 
 
-@njit(cache=True)
+@compiled
 def _tell_cascade(s: State, out: Told, slot: int, time: int, state: int) -> None:
     me = s.slot[slot]
     i = _note(out, CASCADE)
@@ -141,7 +141,7 @@ def _tell_cascade(s: State, out: Told, slot: int, time: int, state: int) -> None
     me.changed = False
 
 
-@njit(cache=True)
+@compiled
 def _join(me: Slot, time: int, usd: int, what: int) -> bool:
     """Count an event into the open cascade; true where its venue is new to it."""
     add(me.cascade, usd, what)
@@ -154,7 +154,7 @@ def _join(me: Slot, time: int, usd: int, what: int) -> bool:
     return entered == NEVER
 
 
-@njit(cache=True)
+@compiled
 def _open_cascade(event: Events, me: Slot, time: int, key: int) -> None:
     """A cascade begins with the oldest event of the last ten seconds."""
     me.open = True
@@ -172,7 +172,7 @@ def _open_cascade(event: Events, me: Slot, time: int, key: int) -> None:
         index += 1
 
 
-@njit(cache=True)
+@compiled
 def _judge(
     event: Events, me: Slot, shard: Shard, time: int, key: int,
     p: Parameters,
@@ -207,7 +207,7 @@ def _judge(
     return happened
 
 
-@njit(cache=True)
+@compiled
 def _take(
     event: Events, me: Slot, shard: Shard, time: int, usd: int, what: int, key: int, p: Parameters
 ) -> int:  # fmt: skip
@@ -219,7 +219,7 @@ def _take(
     return happened | _judge(event, me, shard, time, key, p)
 
 
-@njit(cache=True)
+@compiled
 def _tell(s: State, out: Told, slot: int, time: int, previous: int, row: int, happened: int) -> None:
     """Say what an event brought about in a slot."""
     me = s.slot[slot]
@@ -231,7 +231,7 @@ def _tell(s: State, out: Told, slot: int, time: int, previous: int, row: int, ha
         _tell_cascade(s, out, slot, time, UPDATES)
 
 
-@njit(cache=True)
+@compiled
 def _fall(s: State, out: Told, slot: int, due: int) -> None:
     """The level of ``slot`` was not reached for ``hold``: it falls to the highest that still holds."""
     me = s.slot[slot]
@@ -255,7 +255,7 @@ def _fall(s: State, out: Told, slot: int, due: int) -> None:
             _tell_cascade(s, out, slot, due, UPDATES)
 
 
-@njit(cache=True)
+@compiled
 def _next_fall(s: State) -> int:
     """The slot whose level falls first; sets ``due``. -1 where all are at rest."""
     found = -1
@@ -269,7 +269,7 @@ def _next_fall(s: State) -> int:
     return found
 
 
-@njit(cache=True)
+@compiled
 def _tell_windows(s: State, out: Told, slot: int, time: int) -> None:
     me = s.slot[slot]
     i = _note(out, WINDOWS_TOLD)
@@ -280,13 +280,13 @@ def _tell_windows(s: State, out: Told, slot: int, time: int) -> None:
         _tell_cascade(s, out, slot, time, UPDATES)
 
 
-@njit(cache=True)
+@compiled
 def _room(out: Told) -> bool:
     used = max(out.n[0], out.n[1], out.n[2]) + _MARGIN
     return used < len(out.signal) and out.n[3] + _MARGIN < len(out.order)
 
 
-@njit(cache=True)
+@compiled
 def _advance(s: State, out: Told, time: int) -> bool:
     """Let everything due until ``time`` happen, in order of its due time; false where the buffers are full."""
     if time <= s.shard[0].clock:
@@ -315,13 +315,13 @@ def _advance(s: State, out: Told, time: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled
 def _nothing_due(shard: Shard, time: int) -> bool:
     """Whether no level falls and no window is told until ``time``."""
     return shard.falls_due > time and (shard.dirty == 0 or shard.grid_due > time)
 
 
-@njit(cache=True)
+@compiled
 def _touch(s: State, slot: int) -> None:
     """The windows of ``slot`` are to be told at the next grid point."""
     shard = s.shard[0]
@@ -332,7 +332,7 @@ def _touch(s: State, slot: int) -> None:
     shard.dirty += 1
 
 
-@njit(cache=True)
+@compiled
 def _enter(event: Events, me: Slot, shard: Shard, time: int) -> bool:
     """Make room for an event at ``time``; false where the arena must grow first."""
     if time > me.now:
@@ -340,7 +340,7 @@ def _enter(event: Events, me: Slot, shard: Shard, time: int) -> bool:
     return reserve(event, me, shard)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def process(  # noqa: C901 - one plain loop; calls that take the state cost more than the arithmetic
     s: State, out: Told, a: Arrivals, start: int, p: Parameters
 ) -> tuple[int, int]:

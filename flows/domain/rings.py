@@ -7,9 +7,9 @@ entries newer than itself and a read costs two look-ups, whatever the window.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from flows.domain.compiled import compiled
 from flows.domain.state import (
     ADL,
     ADL_N,
@@ -33,13 +33,13 @@ from flows.domain.state import (
 )
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def at(me: Slot, index: int) -> int:
     """Where in the arena entry ``index`` of ``slot`` lies."""
     return me.base + (index & (me.cap - 1))
 
 
-@njit(cache=True)
+@compiled
 def add(sums: NDArray[np.int64], usd: int, what: int) -> None:
     """Count one event into ``sums``."""
     if what & ADL:
@@ -56,7 +56,7 @@ def add(sums: NDArray[np.int64], usd: int, what: int) -> None:
         sums[FLOOR_USD] += usd
 
 
-@njit(cache=True)
+@compiled
 def between(event: Events, me: Slot, start: int, end: int, out: NDArray[np.int64]) -> None:
     """Sums of entries ``start`` to ``end`` (exclusive)."""
     low = me.before if start <= me.first else event[at(me, start - 1)].sums
@@ -65,7 +65,7 @@ def between(event: Events, me: Slot, start: int, end: int, out: NDArray[np.int64
         out[k] = high[k] - low[k]
 
 
-@njit(cache=True)
+@compiled
 def locate(event: Events, me: Slot, time: int, hint: int) -> int:
     """The first entry newer than ``time``, searched from ``hint``."""
     first, last = me.first, me.last
@@ -77,7 +77,7 @@ def locate(event: Events, me: Slot, time: int, hint: int) -> int:
     return index
 
 
-@njit(cache=True)
+@compiled
 def _evict(event: Events, me: Slot, until: int) -> None:
     """Forget entries of ``until`` or older, and take them out of what was last told."""
     first, last = me.first, me.last
@@ -102,7 +102,7 @@ def _evict(event: Events, me: Slot, until: int) -> None:
     me.first = first
 
 
-@njit(cache=True)
+@compiled
 def _block(event: Events, shard: Shard, size: int) -> int:
     """Where a free block of ``size`` entries begins, or -1."""
     power = _power(size)
@@ -115,7 +115,7 @@ def _block(event: Events, shard: Shard, size: int) -> int:
     return block
 
 
-@njit(cache=True)
+@compiled
 def _power(size: int) -> int:
     power = 0
     while 1 << power < size:
@@ -123,7 +123,7 @@ def _power(size: int) -> int:
     return power
 
 
-@njit(cache=True)
+@compiled
 def reserve(event: Events, me: Slot, shard: Shard) -> bool:
     """Make room for one more entry; false where the arena must grow first (nothing has changed then)."""
     cap = me.cap
@@ -148,7 +148,7 @@ def reserve(event: Events, me: Slot, shard: Shard) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled
 def align(event: Events, me: Slot, time: int, span: int) -> None:
     """Move the signal window of ``slot`` forward to ``time``."""
     me.now = time
@@ -169,7 +169,7 @@ def align(event: Events, me: Slot, time: int, span: int) -> None:
     me.tail[1] = index
 
 
-@njit(cache=True)
+@compiled
 def insert(event: Events, me: Slot, time: int, usd: int, what: int, span: int) -> None:
     """Take in one event at its place; equal times keep arrival order. ``reserve`` was called."""
     if time > me.now:
@@ -198,7 +198,7 @@ def insert(event: Events, me: Slot, time: int, usd: int, what: int, span: int) -
     _shift(me, index, time, what, span)
 
 
-@njit(cache=True)
+@compiled
 def _shift(me: Slot, index: int, time: int, what: int, span: int) -> None:
     """Move every remembered boundary behind the entry just inserted at ``index``, and count it where it belongs."""
     counted = not what & ADL
@@ -221,7 +221,7 @@ def _shift(me: Slot, index: int, time: int, what: int, span: int) -> None:
             me.span_venues[w, venue] += 1
 
 
-@njit(cache=True)
+@compiled
 def read(
     event: Events, me: Slot, time: int, span: int, now: NDArray[np.int64], before: NDArray[np.int64],
     venues: NDArray[np.int32],
@@ -243,14 +243,14 @@ def read(
     between(event, me, earlier, start, before)
 
 
-@njit(cache=True)
+@compiled
 def _count(event: Events, me: Slot, index: int, by: int, venues: NDArray[np.int32]) -> None:
     what = event[at(me, index)].what
     if not what & ADL:
         venues[what & (N_VENUES - 1)] += by
 
 
-@njit(cache=True)
+@compiled
 def tell(event: Events, me: Slot, shard: Shard, time: int, out: NDArray[np.int64], venues: NDArray[np.int32]) -> None:
     """All six windows at ``time``, not older than any entry. ``out`` W x (7 + 2): sums, then count and USD before."""
     last = me.last
@@ -276,7 +276,7 @@ def tell(event: Events, me: Slot, shard: Shard, time: int, out: NDArray[np.int64
     me.told = time
 
 
-@njit(cache=True)
+@compiled
 def look(event: Events, me: Slot, time: int, out: NDArray[np.int64]) -> None:
     """Sums (W x 7) of all six windows at ``time``, not older than any entry. Changes nothing."""
     if me.cap == 0:
@@ -285,7 +285,7 @@ def look(event: Events, me: Slot, time: int, out: NDArray[np.int64]) -> None:
         between(event, me, _first_after(event, me, time - LENGTHS[w], me.last), me.last, out[w])
 
 
-@njit(cache=True)
+@compiled
 def _first_after(event: Events, me: Slot, time: int, high: int) -> int:
     """Like ``locate``, by bisection below ``high``."""
     low = me.first

@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from flows.domain.compiled import compiled
 
 SPAN, VELOCITY, ACCELERATION, VOLUME, VENUES, FUNDING, OPEN_INTEREST, BOOST_ABOVE, BOOST = range(9)
 WEIGHTS = 9
@@ -22,13 +23,13 @@ LEVEL_RULES = 15
 N_COMPONENTS = 6
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _part(value: float, full: float) -> float:
     """``value`` on the scale 0 to ``full``, clipped to 0..1."""
     return min(max(value / full, 0.0), 1.0)
 
 
-@njit(cache=True)
+@compiled
 def effective_venues(counts: NDArray[np.int32]) -> float:
     """Inverse Herfindahl index of the counts: 1 for one venue, n for n equal ones, 0 without events."""
     total = 0.0
@@ -39,7 +40,7 @@ def effective_venues(counts: NDArray[np.int32]) -> float:
     return total * total / squares if squares > 0 else 0.0
 
 
-@njit(cache=True)
+@compiled
 def components(
     now: int,
     before: int,
@@ -66,7 +67,7 @@ def components(
     out[5] = math.nan if math.isnan(fall) else _part(fall, p[OPEN_INTEREST])
 
 
-@njit(cache=True)
+@compiled
 def composite(parts: NDArray[np.float64], acceleration: float, p: NDArray[np.float64]) -> float:
     """Weighted mean of the parts that are known, boosted above the acceleration limit, at most 1."""
     total = 0.0
@@ -81,7 +82,7 @@ def composite(parts: NDArray[np.float64], acceleration: float, p: NDArray[np.flo
     return min(score, 1.0)
 
 
-@njit(cache=True)
+@compiled
 def level(score: float, rate: float, acceleration: float, p: NDArray[np.float64]) -> int:
     """The highest level reached, 0 (NONE) to 4 (EXTREME)."""
     for step in range(4, 0, -1):
