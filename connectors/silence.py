@@ -42,6 +42,8 @@ class SilenceRule:
     """Mean gap assumed until the feed's own is known; counts like one observed gap."""
     prior_variation: float = 5.0
     """Coefficient of variation assumed; counts like ``prior_gaps`` gaps."""
+    tick_variation: float = 1.0
+    """... of a feed whose dialect says how often it ticks: forced closes cluster, mark prices do not."""
     prior_gaps: float = 20.0
     half_life: float = 6 * 3600.0
     """Half of what was learned is forgotten in this time, never below ``prior_gaps`` gaps."""
@@ -57,6 +59,7 @@ class Rhythm:
     def __init__(self, rule: SilenceRule, prior_gap: float | None = None) -> None:
         self._rule = rule
         self._prior_gap = prior_gap or rule.prior_gap
+        self._prior_variation = rule.prior_variation if prior_gap is None else rule.tick_variation
         self.last = 0
         """When something was told last, or the connection opened; nanoseconds."""
         self.told = False
@@ -112,7 +115,7 @@ class Rhythm:
         rule, own = self._rule, 0.0
         if self._gaps > 0 and self._sum > 0:
             own = max(0.0, self._squares * self._gaps / (self._sum * self._sum) - 1.0)
-        prior = rule.prior_variation * rule.prior_variation
+        prior = self._prior_variation * self._prior_variation
         shrunk = (own * self._gaps + prior * rule.prior_gaps) / (self._gaps + rule.prior_gaps)
         return max(math.sqrt(shrunk), rule.least_variation)
 

@@ -47,7 +47,7 @@ class Aster(Exchange):
     def connections(self, endpoints: Endpoints, instruments: Sequence[Instrument]) -> Sequence[Connection]:
         """One socket for all symbols; subscribing is by URL."""
         url = f"{endpoints.websocket}/stream?streams=!forceOrder@arr/!markPrice@arr@1s"
-        return (Connection("market", url, lifetime=_DAY, stale_after=360.0),)
+        return (Connection("market", url, lifetime=_DAY, stale_after=360.0, expected_gap=1.0),)
 
     def polls(self, instruments: Sequence[Instrument]) -> Sequence[Poll]:
         """Open interest symbol by symbol within half the allowance, funding intervals hourly."""

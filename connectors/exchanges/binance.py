@@ -56,7 +56,7 @@ class _Binance(Exchange):
         """One socket; subscribing is by URL."""
         streams = "/".join(("!forceOrder@arr", *self.marks(instruments)))
         url = f"{endpoints.websocket}{self.route}/stream?streams={streams}"
-        return (Connection("market", url, lifetime=_DAY, stale_after=240.0),)
+        return (Connection("market", url, lifetime=_DAY, stale_after=240.0, expected_gap=1.0),)
 
     def marks(self, instruments: Sequence[Instrument]) -> Sequence[str]:
         """The streams that bring mark prices and funding."""

@@ -253,7 +253,15 @@ class Bitget(Exchange):
             run = tickers[start : start + _TOPICS_PER_CONNECTION]
             messages = tuple(_subscribe(part) for part in _chunks(run))
             found.append(
-                Connection(f"tickers-{number}", url, messages, len(run), heartbeat, carries_liquidations=False)
+                Connection(
+                    f"tickers-{number}",
+                    url,
+                    messages,
+                    len(run),
+                    heartbeat,
+                    carries_liquidations=False,
+                    expected_gap=1.0,
+                )
             )
         return found
 

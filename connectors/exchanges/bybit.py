@@ -311,6 +311,7 @@ class Bybit(Exchange):
                             acknowledgements=1,
                             heartbeat=Heartbeat('{"op":"ping"}', 20.0),
                             carries_liquidations=feed == "liquidations",
+                            expected_gap=None if feed == "liquidations" else 1.0,
                         )
                     )
         return found

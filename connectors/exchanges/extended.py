@@ -254,7 +254,7 @@ class Extended(Exchange):
         base = endpoints.websocket + _STREAMS
         return (
             Connection("trades", f"{base}/publicTrades", headers=_AGENT),
-            Connection("marks", f"{base}/prices/mark", headers=_AGENT, carries_liquidations=False),
+            Connection("marks", f"{base}/prices/mark", headers=_AGENT, carries_liquidations=False, expected_gap=1.0),
             Connection("funding", f"{base}/funding", headers=_AGENT, carries_liquidations=False),
         )
 

@@ -318,6 +318,7 @@ class Gate(Exchange):
                         acknowledgements=len(subscribe),
                         heartbeat=Heartbeat(_message("futures.ping"), 15.0),
                         carries_liquidations=feed == "liquidations",
+                        expected_gap=None if feed == "liquidations" else 1.0,
                         headers=_DECIMAL_SIZES,
                     )
                 )

@@ -181,7 +181,11 @@ class Htx(Exchange):
         marks = tuple(f'{{"sub":"market.{i.instrument}.mark_price.1min","id":"{i.instrument}"}}' for i in instruments)
         if marks:
             url = f"{endpoints.websocket}/ws_index"
-            found.append(Connection("marks", url, marks, len(marks), stale_after=30.0, carries_liquidations=False))
+            found.append(
+                Connection(
+                    "marks", url, marks, len(marks), stale_after=30.0, carries_liquidations=False, expected_gap=1.0
+                )
+            )
         return found
 
     def polls(self, instruments: Sequence[Instrument]) -> Sequence[Poll]:

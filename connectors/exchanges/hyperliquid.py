@@ -423,7 +423,7 @@ class Hyperliquid(Exchange):
         contexts = (_subscribe(type="allDexsAssetCtxs"),)
         return (
             Connection("trades", url, trades, len(trades), beat),
-            Connection("contexts", url, contexts, 1, beat, carries_liquidations=False),
+            Connection("contexts", url, contexts, 1, beat, carries_liquidations=False, expected_gap=1.0),
         )
 
     def metadata_requests(self) -> Sequence[Request]:

@@ -160,7 +160,7 @@ class KrakenFutures(Exchange):
                 f'{{"event":"subscribe","feed":"{feed}","product_ids":{products}}}' for feed in ("trade", "ticker")
             ]
         url = f"{endpoints.websocket}/ws/v1"
-        return (Connection("trades", url, tuple(messages), len(messages), stale_after=60.0),)
+        return (Connection("trades", url, tuple(messages), len(messages), stale_after=60.0, expected_gap=1.0),)
 
     def metadata_requests(self) -> Sequence[Request]:
         """Every listed product."""

@@ -291,7 +291,7 @@ class Lighter(Exchange):
         url = f"{endpoints.websocket}/stream"
         beat = Heartbeat('{"type":"ping"}', 50.0)
         asked: tuple[str, ...] = (_subscribe("market_stats/all"),)
-        found = [Connection("statistics", url, asked, 1, beat, carries_liquidations=False)]
+        found = [Connection("statistics", url, asked, 1, beat, carries_liquidations=False, expected_gap=1.0)]
         for start in range(0, len(instruments), _SUBSCRIPTIONS):
             some = instruments[start : start + _SUBSCRIPTIONS]
             asked = tuple(_subscribe(f"trade/{i.number}") for i in some)

@@ -364,7 +364,11 @@ class Okx(Exchange):
         ]
         if context:
             messages = tuple(_subscribe(run) for run in _chunks(context))
-            found.append(Connection("context", url, messages, len(context), heartbeat, carries_liquidations=False))
+            found.append(
+                Connection(
+                    "context", url, messages, len(context), heartbeat, carries_liquidations=False, expected_gap=1.0
+                )
+            )
         return found
 
     def metadata_requests(self) -> Sequence[Request]:
