@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 INTERRUPTED = 130
 _VIEW_EVERY = SECOND // 5
-_LEAD = 2.0
+_LEAD = 3.0
 """Seconds from the start of the simulated venues to their first event: everybody has subscribed by then."""
 _LAST_WORD = 2.0
 """Seconds the slowest feed takes to tell what happened at the end of a simulated run."""
@@ -198,7 +198,10 @@ def run_demo(
 
     :arg duration: seconds of the simulated market; it is watched until every feed has told what happened in them.
     """
+    # What takes long comes before the venues start: nobody tells again what was told before we listened.
     warm_up()
+    if settings.history.enabled:
+        create_views(data_dir)
     run_of = ("--seed", str(seed if seed is not None else 1), "--duration", str(duration), "--lead", str(_LEAD))
     with SimulatorProcess(*run_of) as process:
         endpoints = process.endpoints
