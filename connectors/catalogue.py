@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from schemas.batches import Names
@@ -68,11 +69,13 @@ class Catalogue:
         """Codes of contracts whose USD needs the price of another asset."""
         self.contracts: list[Contract] = []
         self._codes: dict[str, dict[str, int]] = {venue: {} for venue in VENUES}
+        self._numbered: dict[tuple[str, str], int] = {}
+        """Instrument code by venue and the venue's own number."""
         self._columns: ContractColumns | None = None
         self.add(instruments)
 
     def add(self, instruments: Iterable[Instrument]) -> None:
-        """Take in instruments; a symbol already known gets the new terms."""
+        """Take in instruments; a symbol already known gets the new terms, a number belongs to who got it last."""
         for instrument in instruments:
             codes = self._codes[instrument.venue]
             made = contract(instrument)
@@ -88,7 +91,17 @@ class Catalogue:
                 self.needing_reference.add(codes[instrument.instrument])
             else:
                 self.needing_reference.discard(codes[instrument.instrument])
+            if instrument.number:
+                self._number(instrument)
             self._columns = None
+
+    def _number(self, instrument: Instrument) -> None:
+        """Take the number of an instrument from the one that had it: venues count anew when their lists change."""
+        key, code = (instrument.venue, instrument.number), self._codes[instrument.venue][instrument.instrument]
+        earlier = self.contracts[self._numbered.get(key, code)].instrument
+        if earlier.instrument != instrument.instrument and earlier.number == instrument.number:
+            self.contracts[self._numbered[key]] = contract(replace(earlier, number=""))
+        self._numbered[key] = code
 
     def codes(self, venue: str) -> dict[str, int]:
         """Symbol -> instrument code of one venue; the live dictionary."""
