@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bytewax.run import cli_main
-
 from connectors.simulator.process import SimulatorProcess
 from connectors.venue_feeds import VenueFeeds
 from flows import assembly
 from flows.live import Stop, assemble
 from flows.settings import Settings
+from flows.stages import execute
 from schemas.clock import system_clock
 from schemas.view import PipelineView
 from sinks.dashboard import screenshot
@@ -38,7 +37,7 @@ def _view() -> PipelineView:
         live.detector.warm_up()
         taken: list[PipelineView] = []
         try:
-            cli_main(live.build(Stop(system_clock, _DURATION * _TAKEN), lambda: taken.append(live.figures.view())))
+            execute(live.build(Stop(system_clock, _DURATION * _TAKEN), lambda: taken.append(live.figures.view())))
             return taken[-2]
         finally:
             live.reader.stop()
