@@ -23,7 +23,7 @@ from schemas.records import Cause, Position
 ONSET, PEAK, OVER = 0.30, 0.45, 0.72
 SILENT_FROM, SILENT_TO = 0.48, 0.80
 LEADER = "bybit"
-BACKGROUND_RATE = 20.0
+BACKGROUND_RATE = 4.0
 """Forced closes per second in calm, all venues."""
 PEAK_RATE = 400.0
 BRANCHING = 0.6
