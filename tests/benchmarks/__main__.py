@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -32,13 +33,18 @@ def main() -> None:
         began = time.perf_counter()
         sys.stderr.write(f"{name} …")
         sys.stderr.flush()
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-            found[name] = alone.submit(run, name, quick=asked.quick).result()
+        try:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+                found[name] = alone.submit(run, name, quick=asked.quick).result()
+        except Exception:  # noqa: BLE001 - whatever broke one benchmark, the figures of the others stand
+            sys.stderr.write(f"\n{traceback.format_exc()}")
+            continue
         sys.stderr.write(f" {time.perf_counter() - began:.0f} s\n")
     if asked.json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     else:
         show(found)
+    sys.exit(len(found) < len(asked.names or BENCHMARKS))
 
 
 if __name__ == "__main__":

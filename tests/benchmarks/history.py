@@ -26,7 +26,7 @@ _RATE = Target("≥", 5.0)
 def history(*, quick: bool) -> list[Row]:
     """Parquet → signals on one core; rates by wall time, ratios by process CPU time."""
     with TemporaryDirectory() as name:
-        file, directory, events = _write(Path(name), 20_000 if quick else 1_000_000)
+        file, directory, events = _write(Path(name), 20_000 if quick else 600_000)
         sources = {"one file": file, "a data directory": directory}
         rounds = 1 if quick else 3
         rows = []
