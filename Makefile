@@ -31,7 +31,7 @@ lock:           ## resolve the dependencies anew (needs uv)
 	@uv pip compile --universal --generate-hashes --no-header --group dev pyproject.toml -o requirements.lock -q
 
 clean:          ## remove the environment and every generated file
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist data
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help venv demo test lint bench lock clean

@@ -177,7 +177,7 @@ class Exchange(ABC):
     def connections(self, endpoints: Endpoints, instruments: Sequence[Instrument]) -> Sequence[Connection]:
         """The sockets that bring every forced close, and context, of ``instruments``."""
 
-    def polls(self, instruments: Sequence[Instrument]) -> Sequence[Poll]:
+    def polls(self, instruments: Sequence[Instrument]) -> Sequence[Poll]:  # noqa: ARG002 - venues override it
         """The REST requests for what no socket tells."""
         return ()
 
@@ -185,15 +185,15 @@ class Exchange(ABC):
         """The REST requests that list every instrument."""
         return ()
 
-    def metadata(self, body: bytes) -> Iterable[Instrument]:
+    def metadata(self, body: bytes) -> Iterable[Instrument]:  # noqa: ARG002 - venues override it
         """The instruments in the answer to one of ``metadata_requests``."""
         return ()
 
-    def reply(self, frame: bytes) -> str | None:
+    def reply(self, frame: bytes) -> str | None:  # noqa: ARG002 - venues override it
         """What must be said back at once (an application-level ping), or nothing. Called for each frame: be quick."""
         return None
 
-    def acknowledgement(self, frame: bytes) -> Acknowledged | Denied | None:
+    def acknowledgement(self, frame: bytes) -> Acknowledged | Denied | None:  # noqa: ARG002 - venues override it
         """Whether the frame answers a subscription. Called until all are answered, and for small frames after."""
         return None
 

@@ -27,6 +27,7 @@ _ADL = CAUSES.index("adl")
 class Figures:
     """Takes outcomes, answers with counts and views. Latencies are from the socket's stamp to here.
 
+    :arg live: whether receive times are of this machine and this moment, so that latencies mean something.
     :arg feeds: asked for the state of each feed when a view is made.
     """
 
@@ -37,6 +38,7 @@ class Figures:
         clock: Clock,
         *,
         simulated: bool = False,
+        live: bool = True,
         feeds: Callable[[], list[FeedFigures]] = list,
         files: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -52,6 +54,7 @@ class Figures:
         self._recent: deque[SignalView] = deque(maxlen=_KEPT)
         self._open: dict[str, CascadeUpdate] = {}
         self._closed: deque[CascadeUpdate] = deque(maxlen=_KEPT)
+        self._live = live
         self._latencies: deque[float] = deque(maxlen=100_000)
 
     def take(self, outcome: Outcome) -> None:
@@ -87,11 +90,12 @@ class Figures:
             self.by_venue[VENUES[venue]] += int(count)
         for venue in np.unique(columns.venue[fresh]):
             self._last_event[VENUES[venue]] = int(columns.receive_time[fresh & (columns.venue == venue)].max())
-        self._latencies.extend(((now - columns.receive_time[fresh]) / 1e6).tolist()[:1000])
+        if self._live:
+            self._latencies.extend(((now - columns.receive_time[fresh]) / 1e6).tolist()[:1000])
 
     def _signal(self, signal: Signal) -> None:
         self.signals += 1
-        latency = (self._clock() - signal.receive_time) / 1e6 if signal.event_id else None
+        latency = (self._clock() - signal.receive_time) / 1e6 if signal.event_id and self._live else None
         self._recent.appendleft(SignalView(signal, latency))
 
     def _cascade(self, update: CascadeUpdate) -> None:

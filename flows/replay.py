@@ -121,7 +121,7 @@ def replay(
     normaliser = Normaliser(known, catalogue)
     detector = Detector(assembly.rules(settings), catalogue.assets)
     detector.warm_up()
-    figures = Figures(detector, known, system_clock)
+    figures = Figures(detector, known, system_clock, live=False)
     history = archive = None
     if settings.history.enabled:
         create_views(kept)

@@ -29,7 +29,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from schemas.cascades import COMPONENTS, Level
 from schemas.instruments import canonical
-from schemas.records import VENUES
+from schemas.records import RECORDED_ONLY, VENUES
+
+LISTENED = tuple(venue for venue in VENUES if venue not in RECORDED_ONLY)
+"""The venues a connection can be made to."""
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _ADDRESS = re.compile(r"https?://[^\s/?#]+(/[^\s/?#]+)*")
@@ -104,7 +107,7 @@ class Section(BaseModel):
 class VenueSettings(Section):
     """Whom to listen to."""
 
-    enabled: Annotated[tuple[VenueName, ...], BeforeValidator(_listed)] = VENUES
+    enabled: Annotated[tuple[VenueName, ...], BeforeValidator(_listed)] = LISTENED
     """Venue identifiers."""
     assets: Annotated[tuple[AssetName, ...], BeforeValidator(_listed)] = ()
     """Base assets such as BTC, ETH; empty: every contract the venues list."""
@@ -228,7 +231,7 @@ class CascadeSettings(Section):
     """The life of a cascade."""
 
     open_level: Literal["WATCH", "ALERT", "CRITICAL", "EXTREME"] = "ALERT"
-    """A cascade opens at this level and closes when it is left."""
+    """A cascade opens at this level and closes when the level is back at NONE."""
 
 
 class HistorySettings(Section):

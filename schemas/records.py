@@ -47,6 +47,9 @@ VENUES: tuple[str, ...] = (
 )
 """Every venue identifier, those known from recordings only included. Columns carry the index; append only."""
 
+RECORDED_ONLY = frozenset({"pacifica"})
+"""Venues known from recordings of others alone; nothing listens to them."""
+
 
 class Liquidation(Struct, frozen=True, gc=False, tag_field="kind", tag="liquidation"):
     """One forced close as a venue told it."""
@@ -86,7 +89,7 @@ class OpenInterest(Struct, frozen=True, gc=False, tag_field="kind", tag="open_in
     instrument: str
     asset: str
     quantity: float | None
-    """Base units, each contract counted once even where the venue counts both sides; ``None`` where only USD is known."""
+    """Base units, each contract counted once though the venue count both sides; ``None`` where only USD is known."""
     notional_usd: float | None
     """USD; ``None`` where neither the venue's figure nor a price is known yet."""
     event_time: int

@@ -1,4 +1,4 @@
-"""One file per venue dialect. A module here lists its venues in ``EXCHANGES``; that is all the registration there is."""
+"""One file per venue dialect. A module here lists its venues in ``EXCHANGES``: that is all the registration."""
 
 from __future__ import annotations
 
