@@ -31,6 +31,7 @@ from connectors.source import FeedSource
 from connectors.venue_feeds import VenueFeeds
 from flows import assembly
 from flows.archive import Archive
+from flows.domain.compiled import is_warm
 from flows.domain.detector import Detector
 from flows.domain.duplicates import Seen
 from flows.domain.rules import Rules
@@ -177,6 +178,8 @@ def run(live: Live, *, duration: float | None, headless: bool, clock: Clock) -> 
 
 def warm_up() -> None:
     """Compile what is compiled, in seconds the first time on a machine, so that no frame waits for it."""
+    if not is_warm():
+        sys.stderr.write("compiling the window kernel: once on this machine, about 15 seconds\n")
     catalogue = Catalogue()
     Seen().drop(Normaliser([], catalogue).normalise([]))
     Detector(Rules(), catalogue.assets).warm_up()

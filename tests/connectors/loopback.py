@@ -40,7 +40,7 @@ Handler = Callable[[ServerConnection], Awaitable[None]]
 
 QUICK = ReaderTimings(
     LinkTimings(
-        open=0.5,
+        open=5.0,
         acknowledge=0.3,
         close=0.2,
         tick=0.02,
