@@ -83,7 +83,7 @@ def _rows(title: str, alone: list[Cost], found: list[tuple[Cost, Pipeline]], eve
     tally = found[-1][1].tally
     return [
         row(title, middle(rates), "M events/s", _RATE, baseline=against, ratio=middle(ratios), spread=spread(rates)),
-        *(row(f"{title}: of it {step}", tally.seconds[step] / events * 1e9, "ns/event")
+        *(row(f"{title}: of it {step}, CPU", tally.seconds[step] / events * 1e9, "ns/event")
           for step in ("duplicates", "detect") if tally.seconds[step]),
         kept(title, events, tally.events),
     ]  # fmt: skip

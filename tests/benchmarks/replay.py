@@ -77,6 +77,6 @@ def _rows(frames: Corpus, found: dict[str, list[tuple[Cost, Tally]]]) -> list[Ro
             kept(title, frames.events, found[name][-1][1].events),
         ]  # fmt: skip
     tally = found["loop"][-1][1]
-    rows += [row(f"of it {step}", s / count * 1e6, "µs/frame") for step, s in tally.seconds.items()]
+    rows += [row(f"of it {step}, CPU", s / count * 1e6, "µs/frame") for step, s in tally.seconds.items()]
     rows.append(row("signals", tally.signals, "records"))
     return rows
