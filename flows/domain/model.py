@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import Struct
-from numba import njit
 from numpy.typing import NDArray
 
+from flows.domain.compiled import compiled
 from flows.domain.decays import FEATURES
 from flows.domain.state import NEVER
 from schemas.clock import MINUTE, SECOND
@@ -35,6 +35,8 @@ LONGEST = (PENDING - 8) * STEP
 """The longest horizon."""
 _OFFSET_SPREAD, _SLOPE_SPREAD = 0.5, 0.2
 """Prior standard deviations of the two numbers around what was fitted."""
+_INDEPENDENT = 0.2
+"""What a clustered observation is worth: 1 - n, at a branching ratio of 0.8."""
 _EXTREME = 15.0
 """Log odds are kept within this: no probability is 0 or 1."""
 
@@ -59,7 +61,7 @@ class CascadeModel(Struct, frozen=True, kw_only=True):
     """Of the standardised features."""
     intercept: float
     calibration: tuple[float, float] = (0.0, 1.0)
-    """Offset and slope of the log odds, fitted on predictions for days left out."""
+    """Offset and slope of the log odds."""
     memory: int
     """Nanoseconds of judged time after which an outcome has lost all but 1/e of its say in the recalibration; 0 for
     none."""
@@ -100,7 +102,7 @@ class CascadeModel(Struct, frozen=True, kw_only=True):
         made = np.zeros(1, RECALIBRATION)
         made["slope"] = 1.0
         made["centre"] = math.log(self.base_rate / (1.0 - self.base_rate))
-        made["weight"] = min(STEP / self.horizon, 1.0)
+        made["weight"] = _INDEPENDENT * min(STEP / self.horizon, 1.0)
         made["keep"] = math.exp(-STEP / self.memory) if self.memory else 1.0
         made["learns"] = self.memory > 0
         made["horizon"] = self.horizon
@@ -142,7 +144,7 @@ RECALIBRATION = np.dtype(
         ("slope", np.float64),  # of the log odds around ``centre``
         ("information", np.float64, (3,)),  # about offset, both, slope: decayed
         ("centre", np.float64),  # log odds of the fitted base rate
-        ("weight", np.float64),  # of one outcome: those of overlapping horizons count together as one
+        ("weight", np.float64),  # of one outcome: overlapping horizons together are one, and clustered ones tell less
         ("keep", np.float64),  # of what was learnt, from one step to the next
         ("learns", np.bool_),
         ("horizon", np.int64),
@@ -157,7 +159,7 @@ Recalibration = Any
 """One record of ``RECALIBRATION``."""
 
 
-@njit(cache=True)
+@compiled
 def log_odds(weights: NDArray[np.float64], features: NDArray[np.float64]) -> float:
     """The fitted log odds."""
     total = weights[0]
@@ -166,19 +168,19 @@ def log_odds(weights: NDArray[np.float64], features: NDArray[np.float64]) -> flo
     return min(max(total, -_EXTREME), _EXTREME)
 
 
-@njit(cache=True)
+@compiled
 def probability(me: Recalibration, odds: float) -> float:
     """The fitted log odds, recalibrated, as a probability."""
     return 1.0 / (1.0 + math.exp(-_adjusted(me, odds)))
 
 
-@njit(cache=True)
+@compiled
 def _adjusted(me: Recalibration, odds: float) -> float:
     moved = me.centre + me.offset + me.slope * (odds - me.centre)
     return min(max(moved, -_EXTREME), _EXTREME)
 
 
-@njit(cache=True)
+@compiled
 def remember(me: Recalibration, time: int, odds: float) -> None:
     """Keep a prediction made at ``time`` until its outcome is known. Call at multiples of ``STEP`` only."""
     if me.last - me.first == PENDING:
@@ -189,7 +191,7 @@ def remember(me: Recalibration, time: int, odds: float) -> None:
     me.last += 1
 
 
-@njit(cache=True)
+@compiled
 def due(me: Recalibration, clock: int) -> int:
     """Time of the oldest prediction whose horizon is over at ``clock``; ``NEVER`` where there is none.
 
@@ -200,7 +202,7 @@ def due(me: Recalibration, clock: int) -> int:
     return NEVER
 
 
-@njit(cache=True)
+@compiled
 def learn(me: Recalibration, reached: bool) -> None:
     """Learn the outcome of the oldest pending prediction."""
     place = me.first % PENDING
@@ -229,7 +231,7 @@ def learn(me: Recalibration, reached: bool) -> None:
     me.slope = max(me.slope, 0.1)
 
 
-@njit(cache=True)
+@compiled
 def drop_pending(me: Recalibration) -> None:
     """Forget predictions whose outcome will not be known: the recording stopped."""
     me.first = me.last
