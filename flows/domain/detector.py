@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flows.domain import kernel
 from flows.domain.arrivals import arrivals
-from flows.domain.kernel import CASCADE, CASCADE_HEAD, SIGNAL, SIGNAL_HEAD, Arrivals, process
+from flows.domain.kernel import SIGNAL, Arrivals, process
 from flows.domain.rings import look
 from flows.domain.rules import Rules
 from flows.domain.state import (
@@ -104,6 +104,8 @@ class Detector:
         self._told = kernel.told()
         self._parameters = rules.parameters()
         self._cell = -1
+        self._ids: dict[int, tuple[int, str]] = {}
+        """Key and id of the newest cascade of each slot."""
 
     def process(self, batch: Batch) -> Detections:
         """Take in one batch."""
@@ -152,12 +154,12 @@ class Detector:
         if not told.n[3]:
             return
         order = told.order[: told.n[3]]
-        for kind, index in order[order[:, 0] != kernel.WINDOWS_TOLD]:
+        for kind, index in order[order[:, 0] != kernel.WINDOWS_TOLD].tolist():
             if kind == SIGNAL:
                 row = int(told.signal[index, 4])
-                found.records.append(self._signal(int(index), batch, int(origin[row]) if row >= 0 else -1))
-            elif kind == CASCADE:
-                found.records.append(self._cascade(int(index)))
+                found.records.append(self._signal(index, batch, int(origin[row]) if row >= 0 else -1))
+            else:
+                found.records.append(self._cascade(index))
         windows = int(told.n[1])
         if windows:
             found.windows.append(
@@ -166,46 +168,48 @@ class Detector:
         told.n[:] = 0
 
     def _signal(self, index: int, batch: Batch, row: int) -> Signal:
-        line, figures = self._told.signal[index], self._told.signal_score[index]
-        slot, time, level, previous = (int(x) for x in line[:4])
+        slot, time, level, previous, _, open_, key, *sums = self._told.signal[index].tolist()
+        score, acceleration, *figures = self._told.signal_score[index].tolist()
         asset = _asset(self.assets, slot)
-        sums = line[SIGNAL_HEAD : SIGNAL_HEAD + N_SUMS]
         seconds = self.rules.span / SECOND
-        parts = {name: _known(figures[2 + k]) for k, name in enumerate(COMPONENTS)}
+        parts = {name: _known(value) for name, value in zip(COMPONENTS, figures, strict=False)}
         decided = f"{batch.liquidations.event_id[row]:016x}" if row >= 0 else ""
-        received = int(batch.liquidations.receive_time[row]) if row >= 0 else time
         return Signal(
             signal_id=_hash(asset, self.rules.version, decided or str(time), LEVELS[level]),
             asset=asset,
             level=LEVELS[level],
             previous=LEVELS[previous],
-            score=float(figures[0]),
+            score=score,
             components=parts,
             weights=_weights(self.rules, parts),
-            context={name: _known(figures[8 + k]) for k, name in enumerate(CONTEXT_FIELDS)},
-            boosted=bool(figures[1] > self.rules.boost_acceleration),
+            context={name: _known(value) for name, value in zip(CONTEXT_FIELDS, figures[6:], strict=True)},
+            boosted=acceleration > self.rules.boost_acceleration,
             side=_side(sums),
-            events_per_second=float((sums[LONG_N] + sums[SHORT_N]) / seconds),
-            usd_per_second=float((sums[LONG_USD] + sums[SHORT_USD]) / MICRO / seconds),
-            acceleration=float(figures[1]),
+            events_per_second=(sums[LONG_N] + sums[SHORT_N]) / seconds,
+            usd_per_second=(sums[LONG_USD] + sums[SHORT_USD]) / MICRO / seconds,
+            acceleration=acceleration,
             window=self.rules.window,
-            cascade_id=self._cascade_id(slot, int(line[6])) if line[5] else None,
+            cascade_id=self._cascade_id(slot, key) if open_ else None,
             event_time=time,
-            receive_time=received,
+            receive_time=int(batch.liquidations.receive_time[row]) if row >= 0 else time,
             event_id=decided,
-            floor=bool(sums[FLOOR_USD] > 0),
+            floor=sums[FLOOR_USD] > 0,
             rules=self.rules.version,
         )
 
     def _cascade_id(self, slot: int, key: int) -> str:
-        return _hash("cascade", _asset(self.assets, slot), self.rules.version, f"{key & (1 << 64) - 1:016x}")
+        known = self._ids.get(slot)
+        if known is None or known[0] != key:
+            made = _hash("cascade", _asset(self.assets, slot), self.rules.version, f"{key & (1 << 64) - 1:016x}")
+            known = self._ids[slot] = (key, made)
+        return known[1]
 
     def _cascade(self, index: int) -> CascadeUpdate:
-        line, entry = self._told.cascade[index], self._told.cascade_entry[index]
-        slot, time, state, opened, started, level, peak, key = (int(x) for x in line[:CASCADE_HEAD])
-        sums = line[CASCADE_HEAD:]
-        entered = sorted((int(t), v) for v, t in enumerate(entry) if t != NEVER)
-        score, best = (float(x) for x in self._told.cascade_score[index])
+        slot, time, state, opened, started, level, peak, key, *sums = self._told.cascade[index].tolist()
+        score, best = self._told.cascade_score[index].tolist()
+        entry = self._told.cascade_entry[index]
+        venues = np.flatnonzero(entry != NEVER)
+        entered = sorted(zip(entry[venues].tolist(), venues.tolist(), strict=True))
         return CascadeUpdate(
             cascade_id=self._cascade_id(slot, key),
             asset=_asset(self.assets, slot),
@@ -219,15 +223,15 @@ class Detector:
             peak_level=LEVELS[peak],
             score=score,
             peak_score=best,
-            events=int(sums[LONG_N] + sums[SHORT_N]),
-            usd=float((sums[LONG_USD] + sums[SHORT_USD]) / MICRO),
-            long_usd=float(sums[LONG_USD] / MICRO),
-            short_usd=float(sums[SHORT_USD] / MICRO),
-            adl_events=int(sums[ADL_N]),
-            adl_usd=float(sums[ADL_USD] / MICRO),
+            events=sums[LONG_N] + sums[SHORT_N],
+            usd=(sums[LONG_USD] + sums[SHORT_USD]) / MICRO,
+            long_usd=sums[LONG_USD] / MICRO,
+            short_usd=sums[SHORT_USD] / MICRO,
+            adl_events=sums[ADL_N],
+            adl_usd=sums[ADL_USD] / MICRO,
             venues=[VENUES[v] for _, v in entered],
             entry_lags=[(t - started) / SECOND for t, _ in entered],
-            floor=bool(sums[FLOOR_USD] > 0),
+            floor=sums[FLOOR_USD] > 0,
         )
 
 
@@ -249,8 +253,8 @@ def _hash(*parts: str) -> str:
     return blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
 
 
-def _side(sums: NDArray[np.int64]) -> Side:
-    total = int(sums[LONG_USD] + sums[SHORT_USD])
+def _side(sums: list[int]) -> Side:
+    total = sums[LONG_USD] + sums[SHORT_USD]
     if sums[LONG_USD] >= _DOMINANT * total:
         return "long" if total else "mixed"
     return "short" if sums[SHORT_USD] >= _DOMINANT * total else "mixed"

@@ -14,7 +14,8 @@ from flows.domain.state import (
     ADL,
     ADL_N,
     ADL_USD,
-    FIRST_CAP,
+    BLOCK,
+    BLOCKS,
     FLOOR,
     FLOOR_USD,
     LENGTHS,
@@ -23,6 +24,7 @@ from flows.domain.state import (
     N_SUMS,
     N_VENUES,
     N_WINDOWS,
+    POWER,
     RETENTION,
     SHORT,
     SHORT_N,
@@ -36,7 +38,7 @@ from flows.domain.state import (
 @compiled(inline="always")
 def at(me: Slot, index: int) -> int:
     """Where in the arena entry ``index`` of ``slot`` lies."""
-    return me.base + (index & (me.cap - 1))
+    return me.blocks[(index >> POWER) & (BLOCKS - 1)] + (index & (BLOCK - 1))
 
 
 @compiled
@@ -103,48 +105,40 @@ def _evict(event: Events, me: Slot, until: int) -> None:
 
 
 @compiled
-def _block(event: Events, shard: Shard, size: int) -> int:
-    """Where a free block of ``size`` entries begins, or -1."""
-    power = _power(size)
-    block = shard.free[power]
-    if block >= 0:
-        shard.free[power] = event[block].time
-    elif shard.arena_used + size <= len(event):
-        block = shard.arena_used
-        shard.arena_used += size
-    return block
-
-
-@compiled
-def _power(size: int) -> int:
-    power = 0
-    while 1 << power < size:
-        power += 1
-    return power
+def _free(event: Events, me: Slot, shard: Shard) -> None:
+    """Give blocks back whose entries are all forgotten; they are chained by the ``time`` of their first entry."""
+    while me.freed < me.first // BLOCK:
+        block = me.blocks[me.freed & (BLOCKS - 1)]
+        event[block].time = shard.free
+        shard.free = block
+        me.freed += 1
 
 
 @compiled
 def reserve(event: Events, me: Slot, shard: Shard) -> bool:
-    """Make room for one more entry; false where the arena must grow first (nothing has changed then)."""
-    cap = me.cap
-    if me.last - me.first < cap:
+    """Make room for one more entry; false where the arena must grow first (nothing is lost then).
+
+    More than ``BLOCK x BLOCKS`` entries within twice the longest window are not kept: the oldest block is forgotten.
+    """
+    if me.last & (BLOCK - 1):
         return True
-    if cap:
-        _evict(event, me, min(me.now, shard.clock) - RETENTION - shard.lateness)
-        if (me.last - me.first) * 4 <= cap * 3:
-            return True
-    larger = cap * 2 if cap else FIRST_CAP
-    start = _block(event, shard, larger)
-    if start < 0:
-        return me.last - me.first < cap
-    for index in range(me.first, me.last):
-        event[start + (index & (larger - 1))] = event[at(me, index)]
-    if cap:
-        power = _power(cap)
-        event[me.base].time = shard.free[power]
-        shard.free[power] = me.base
-    me.base = start
-    me.cap = larger
+    number = me.last // BLOCK
+    if me.taken > number:
+        return True
+    _evict(event, me, min(me.now, shard.clock) - RETENTION - shard.lateness)
+    if number - me.first // BLOCK >= BLOCKS - 1:
+        _evict(event, me, event[at(me, (me.first // BLOCK + 1) * BLOCK - 1)].time)
+    _free(event, me, shard)
+    block = shard.free
+    if block >= 0:
+        shard.free = event[block].time
+    elif shard.arena_used + BLOCK <= len(event):
+        block = shard.arena_used
+        shard.arena_used += BLOCK
+    else:
+        return False
+    me.blocks[number & (BLOCKS - 1)] = block
+    me.taken = number + 1
     return True
 
 
@@ -279,7 +273,7 @@ def tell(event: Events, me: Slot, shard: Shard, time: int, out: NDArray[np.int64
 @compiled
 def look(event: Events, me: Slot, time: int, out: NDArray[np.int64]) -> None:
     """Sums (W x 7) of all six windows at ``time``, not older than any entry. Changes nothing."""
-    if me.cap == 0:
+    if me.last == me.first:
         return
     for w in range(N_WINDOWS):
         between(event, me, _first_after(event, me, time - LENGTHS[w], me.last), me.last, out[w])

@@ -1,8 +1,10 @@
 """The memory of the detector: plain arrays, so that it can be compiled over, copied, and written down.
 
 A *slot* is an asset (asset code + 1) or the market (0). The events of all slots live in one arena; each slot owns a
-power-of-two block of it as a ring, and gets a block twice as large when a burst fills it. Entry ``i`` of a slot lies at
-``base + (i & (cap - 1))``. USD are integer micro-dollars: sums are exact, whatever the order.
+chain of equal blocks of it, takes another when they are full and gives back those forgotten, so nothing is ever copied
+and a burst costs no pause. Untouched memory of the arena costs nothing: the system maps it when it is used.
+
+USD are integer micro-dollars: sums are exact, whatever the order.
 """
 
 from __future__ import annotations
@@ -26,7 +28,13 @@ N_WINDOWS = len(WINDOWS)
 LENGTHS = np.array(list(WINDOWS.values()), np.int64)
 RETENTION = 2 * int(LENGTHS.max())
 """How long events are needed: the longest window and the one before it."""
-FIRST_CAP = 64
+POWER = 9
+BLOCK = 1 << POWER
+"""Entries of a block."""
+BLOCKS = 8192
+"""Blocks a slot can hold: 4 M events within ten minutes."""
+ARENA = 1 << 22
+"""Entries of the arena at the start."""
 NEVER = -(1 << 62)
 OI_SAMPLES = 512
 OI_SPACING = 8 * 1_000_000_000
@@ -47,8 +55,9 @@ EVENT = np.dtype(
 )
 SLOT = np.dtype(
     [
-        ("base", np.int64),  # where its ring begins in the arena
-        ("cap", np.int64),
+        ("blocks", np.int32, (BLOCKS,)),  # where in the arena its block of each number, modulo BLOCKS, begins
+        ("taken", np.int64),  # one past the number of its newest block
+        ("freed", np.int64),  # number of the oldest block not given back
         ("first", np.int64),  # oldest entry kept
         ("last", np.int64),  # one past the newest
         ("before", np.int64, (N_SUMS,)),  # running totals before ``first``
@@ -95,7 +104,7 @@ SHARD = np.dtype(
         ("open_level", np.int64),
         ("clock", np.int64),  # newest time known
         ("arena_used", np.int64),
-        ("free", np.int64, (48,)),  # first free block of each power of two, chained by ``time``; -1 none
+        ("free", np.int64),  # the first free block, chained by ``time``; -1 none
         ("rings_used", np.int64),
         ("falls_due", np.int64),  # no level falls before this
         ("grid_due", np.int64),  # when the dirty slots are told
@@ -161,7 +170,7 @@ def _slots(count: int) -> NDArray[Any]:
     return made
 
 
-def allocate(slots: int = 64, arena: int = 1 << 14, rings: int = 16) -> State:
+def allocate(slots: int = 64, arena: int = ARENA, rings: int = 16) -> State:
     """An empty state."""
     shard = np.zeros(1, SHARD)
     shard["clock"], shard["falls_due"], shard["free"] = NEVER, -NEVER, -1
@@ -190,5 +199,7 @@ def with_rings(state: State) -> State:
 
 
 def size_of(state: State) -> int:
-    """Bytes held."""
-    return sum(array.nbytes for array in state)
+    """Bytes in use: of the arena what was ever handed out, of a slot's table of blocks what was ever taken."""
+    idle = EVENT.itemsize * (len(state.event) - int(state.shard["arena_used"][0]))
+    unused = int((BLOCKS - np.minimum(state.slot["taken"], BLOCKS)).sum()) * np.dtype(np.int32).itemsize
+    return sum(array.nbytes for array in state) - idle - unused
