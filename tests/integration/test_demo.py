@@ -78,7 +78,7 @@ def assert_report_is_of(report: dict[str, object], data_dir: Path) -> None:
     known = truth(SEED, DURATION).told()
     assert report["dead_letters"] == report["duplicates"] == report["gaps"] == 0
     assert report["adl"] == sum(close.cause == "adl" for close in known) > 0
-    assert report["events"] == sum(close.cause != "adl" for close in known) > 400
+    assert report["events"] == sum(close.cause != "adl" for close in known) > 300
     per_venue = rows(data_dir, "SELECT venue, count(*) FROM liquidations GROUP BY venue ORDER BY venue")
     assert report["by_venue"] == dict(per_venue)
     assert rows(data_dir, "SELECT count(*) FROM dead_letters") == [(0,)]

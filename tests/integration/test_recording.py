@@ -195,5 +195,5 @@ def test_nothing_but_a_recording_is_recorded_into(tmp_path: Path) -> None:
         with pytest.raises(RecordingError, match=r"notes.txt is there and no recording: give another name$"):
             record(settings, out=file, duration=1)
         assert file.read_text() == content
-    with pytest.raises(RecordingError, match=r"notes.txt/below cannot be written: Not a directory$"):
+    with pytest.raises(RecordingError, match=r"notes.txt/below cannot be written: File exists$"):
         record(settings, out=file / "below", duration=1)
