@@ -1,14 +1,14 @@
 """Where dialects put what a frame told, in the venue's own terms; converted to base units and USD a batch at a time.
 
 The split keeps a dialect small (no unit arithmetic, no instrument lookup, no ids) and the hot path columnar: a forced
-close is a handful of appends to typed arrays, everything else about it is computed for the whole batch at once.
+close is one packed row, everything else about it is computed for the whole batch at once.
 """
 
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -80,8 +80,23 @@ SAMPLED = COVERAGES.index("sampled") << 9
 """Or-ed into ``terms``: a sampled feed of a venue whose coverage is otherwise ``complete``."""
 
 
+_ROW = np.dtype(
+    [
+        ("code", np.int32),
+        ("terms", np.int32),
+        ("price", np.float64),
+        ("quantity", np.float64),
+        ("time", np.int64),
+        ("key", np.uint64),
+    ]
+)
+"""A pending forced close, native terms."""
+_pack = struct.Struct("<iiddqQ").pack
+"""The same as bytes: checks each type and makes the row at once, so that no row is ever half there."""
+
+
 class _Rows(NamedTuple):
-    """The pending forced closes as arrays, native terms."""
+    """The pending forced closes as arrays."""
 
     code: NDArray[np.int32]
     terms: NDArray[np.int32]
@@ -108,8 +123,8 @@ class Intake:
         self._clear()
 
     def _clear(self) -> None:
-        self.code, self.terms, self.price = array("i"), array("i"), array("d")
-        self.quantity, self.time, self.key = array("d"), array("q"), array("Q")
+        self.rows: list[bytes] = []
+        """Pending forced closes, each ``_pack``-ed."""
         self.rates: dict[int, float] = {}
         """USD per reference asset of the few rows that need one, by row."""
         self.others: list[tuple[int, MarketRecord | Tick]] = []
@@ -126,31 +141,26 @@ class Intake:
             known = self._venues[name] = VenueIntake(self, name)
         return known
 
-    def open(self) -> tuple[Callable[[Source], None], Callable[[int], None], array[float]]:
-        """How to say, for each frame of the batch, that it begins and that it is read: ``begin(frame)``, and
-        ``end(len(rows))``.
+    def open(self, frames: Sequence[Source]) -> tuple[list[bytes], Callable[[int], None]]:
+        """Begin a batch of these frames. After each is read, in order, ``done(len(rows))`` must be called.
+
+        :returns: rows, done.
         """
-        return self._frames.append, self._ends.append, self.price
+        self._frames = list(frames)
+        return self.rows, self._ends.append
 
     @property
     def receive_time(self) -> int:
         """When the frame being read was received; 0 where unknown."""
-        return self._frames[-1][3]
-
-    def level(self) -> None:
-        """Forget a row of which only some columns took their value."""
-        columns = (self.code, self.terms, self.price, self.quantity, self.time, self.key)
-        whole = min(len(column) for column in columns)
-        for column in columns:
-            del column[whole:]
+        return self._frames[len(self._ends)][3]
 
     def put(self, record: MarketRecord | Tick) -> None:
         """Append what is no liquidation."""
-        self.others.append((len(self.price), record))
+        self.others.append((len(self.rows), record))
 
     def reject(self, reason: str) -> None:
         """The frame being read, or a part of it, becomes a dead letter."""
-        self.put(self._letter(len(self._frames) - 1, reason))
+        self.put(self._letter(len(self._ends), reason))
 
     def _letter(self, frame: int, reason: str) -> DeadLetter:
         venue, feed, payload, received = self._frames[frame]
@@ -161,15 +171,9 @@ class Intake:
 
     def take(self) -> Batch:
         """Everything collected since the last call, converted."""
-        rows = _Rows(
-            np.array(self.code, np.int32),
-            np.array(self.terms, np.int32),
-            np.array(self.price, np.float64),
-            np.array(self.quantity, np.float64),
-            np.array(self.time, np.int64),
-            np.array(self.key, np.uint64),
-            np.ones(len(self.code)),
-        )
+        packed = np.frombuffer(b"".join(self.rows), _ROW)
+        native = {name: np.ascontiguousarray(packed[name]) for name in _ROW.names or ()}
+        rows = _Rows(**native, rate=np.ones(len(packed)))
         for row, rate in self.rates.items():
             rows.rate[row] = rate
         ends = np.array(self._ends, np.int64)
@@ -285,9 +289,7 @@ class VenueIntake:
 
     def bind(self) -> None:
         """Take hold of the arrays of a new batch."""
-        intake = self._intake
-        self._code, self._terms, self._price = intake.code.append, intake.terms.append, intake.price.append
-        self._quantity, self._time, self._key = intake.quantity.append, intake.time.append, intake.key.append
+        self._append = self._intake.rows.append
 
     @property
     def receive_time(self) -> int:
@@ -322,16 +324,10 @@ class VenueIntake:
             return
         if code in self._quoted:
             reference = self._intake.catalogue.contracts[code].reference
-            self._intake.rates[len(self._intake.code)] = self._intake.references.get(reference, math.nan)
+            self._intake.rates[len(self._intake.rows)] = self._intake.references.get(reference, math.nan)
         try:
-            self._code(code)
-            self._terms(terms)
-            self._price(price)
-            self._quantity(quantity)
-            self._time(time)
-            self._key(key)
-        except (OverflowError, TypeError) as error:
-            self._intake.level()
+            self._append(_pack(code, terms, price, quantity, time, key))
+        except (struct.error, OverflowError) as error:
             self.reject(f"{instrument}: price {price!r}, quantity {quantity!r}, time {time!r}, id {key!r}: {error}")
 
     def open_interest(

@@ -53,19 +53,19 @@ class Normaliser:
     def normalise(self, items: Iterable[Item | Tick]) -> Batch:
         """Read the items in order."""
         intake, sessions = self._intake, self._sessions
-        begin, end, rows = intake.open()
+        items = list(items)
+        rows, done = intake.open([item for item in items if type(item) is Frame])
         for item in items:
             if type(item) is not Frame:
                 self._note(item)
                 continue
             venue, feed, payload, received = item
-            begin(item)
             session = sessions.get((venue, feed)) or self._open(venue, feed)
             try:
                 session.read(payload, received, feed)
             except UNREADABLE as error:
                 intake.reject(f"unreadable frame: {type(error).__name__}: {error}")
-            end(len(rows))
+            done(len(rows))
         return intake.take()
 
     def _note(self, item: Item | Tick) -> None:
