@@ -27,6 +27,9 @@ lint: venv      ## format, lint, types, import contracts
 bench: venv     ## measured speed, as ratios in one run
 	@$(PY) -m tests.benchmarks $(ARGS)
 
+scoreboard: venv ## how good the probability is, on the recordings in BREAKWATER_SHARED
+	@$(PY) -m flows.study.scoreboard $(ARGS)
+
 lock:           ## resolve the dependencies anew (needs uv)
 	@uv pip compile --universal --generate-hashes --no-header --group dev pyproject.toml -o requirements.lock -q
 
@@ -34,4 +37,4 @@ clean:          ## remove the environment and every generated file
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help venv demo test lint bench lock clean
+.PHONY: help venv demo test lint bench scoreboard lock clean

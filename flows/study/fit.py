@@ -38,10 +38,10 @@ MEMORY = 24 * HOUR
 _STEPS = 60
 
 
-def logistic(x: Floats, reached: Flags, l2: float) -> Floats:
+def logistic(x: Floats, reached: Flags, l2: float, start: Floats | None = None) -> Floats:
     """Intercept and weights that minimise the negative log likelihood + l2/2 Σ weight²; the intercept is free.
 
-    :arg x: standardised, N x K.
+    :arg x: standardised, N x K. :arg start: where to look first; the minimum is the same.
     """
     a = np.hstack([np.ones((len(x), 1)), x])
     penalty = np.full(a.shape[1], l2)
@@ -49,6 +49,7 @@ def logistic(x: Floats, reached: Flags, l2: float) -> Floats:
     w = np.zeros(a.shape[1])
     rate = np.clip(reached.mean(), 1e-6, 1 - 1e-6)
     w[0] = np.log(rate / (1 - rate))
+    w = w if start is None else start
     value = _loss(a, reached, penalty, w)
     for _ in range(_STEPS):
         p = _sigmoid(a @ w)
@@ -59,7 +60,7 @@ def logistic(x: Floats, reached: Flags, l2: float) -> Floats:
         while (after := _loss(a, reached, penalty, w - size * step)) > value and size > 1e-6:
             size /= 2
         w = w - size * step
-        if value - after <= 1e-10 * abs(value):
+        if value - after <= 1e-9 * abs(value):
             break
         value = after
     return w
@@ -136,12 +137,14 @@ def folds(count: int, gap: int, parts: int = FOLDS) -> Iterator[tuple[NDArray[np
         yield rows[(rows < low - gap) | (rows >= high + gap)], rows[low:high]
 
 
-def left_out(x: Floats, reached: Flags, l2: float, gap: int) -> Floats:
-    """Log odds of every row by the fit that did not see its block."""
-    odds = np.zeros(len(x))
+def left_out(x: Floats, reached: Flags, strengths: Sequence[float], gap: int) -> Floats:
+    """Log odds (strengths x rows) of every row by the fit that did not see its block."""
+    odds = np.zeros((len(strengths), len(x)))
     for seen, unseen in folds(len(x), gap):
-        w = logistic(x[seen], reached[seen], l2)
-        odds[unseen] = w[0] + x[unseen] @ w[1:]
+        w = None
+        for k in sorted(range(len(strengths)), key=lambda i: -strengths[i]):
+            w = logistic(x[seen], reached[seen], strengths[k], w)
+            odds[k, unseen] = w[0] + x[unseen] @ w[1:]
     return odds
 
 
@@ -157,10 +160,8 @@ class Choice(NamedTuple):
 
 def choose_l2(x: Floats, reached: Flags, gap: int, strengths: Sequence[float] = L2) -> Choice:
     """The strength of L2 with the best log score on blocks of time left out."""
-    tried = []
-    for l2 in strengths:
-        odds = left_out(x, reached, l2, gap)
-        tried.append(Choice(log_score(reached, _sigmoid(odds)), l2, odds))
+    odds = left_out(x, reached, strengths, gap)
+    tried = [Choice(log_score(reached, _sigmoid(row)), l2, row) for l2, row in zip(strengths, odds, strict=True)]
     return min(tried, key=lambda choice: choice.score)
 
 
