@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import bytewax.operators as op
@@ -36,7 +35,7 @@ from flows.settings import Settings
 from flows.stages import Outcome, detected, execute, normalised
 from schemas.batches import Batch, LiquidationColumns
 from schemas.clock import SECOND, system_clock
-from schemas.errors import BreakwaterError, UsageError
+from schemas.errors import BreakwaterError, RecordingError, UsageError
 from schemas.tables import DATASETS, dataset_name
 from sinks.callback import CallbackSink
 from sinks.dashboard import summary
@@ -97,7 +96,18 @@ def _dataset(path: Path) -> str:
 
 
 def _chunked(found: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
-    while piece := list(islice(found, size)):
+    """Pieces of ``size``; where the file is damaged, what stands before the damage comes first."""
+    piece: list[Frame] = []
+    try:
+        for frame in found:
+            piece.append(frame)
+            if len(piece) == size:
+                yield piece
+                piece = []
+    except RecordingError:
+        yield piece
+        raise
+    if piece:
         yield piece
 
 

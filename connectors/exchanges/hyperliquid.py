@@ -191,6 +191,8 @@ class HyperliquidSession(Session):
                 self._traded_row(body)
             case {"coin": _, "px": _, "dir": _}:
                 self._filled(body)
+            case {"type": "liquidation", "liquidatedPositions": []}:
+                self.intake.control("ignored", "liquidation of no positions")
             case {"type": "liquidation", "liquidatedPositions": list()}:
                 self._ledger(body, 0)
             case {"events": list(pairs)}:

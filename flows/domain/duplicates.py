@@ -52,7 +52,7 @@ class Seen:
 
     def __init__(self, room: int = ROOM) -> None:
         self._room = room
-        self._tables = np.zeros((2, 2 * room), np.uint64)
+        self._tables = np.zeros((2, 1 << (2 * room - 1).bit_length()), np.uint64)
         self._state = np.zeros(2, np.int64)
 
     def drop(self, batch: Batch) -> int:

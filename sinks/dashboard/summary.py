@@ -48,6 +48,7 @@ def summary(
         parts.append(Text("≥ marks sums over feeds that do not tell everything: the truth is at least that", "dim"))
     title = "SIMULATED DATA" if view.simulated else "breakwater"
     steps = Table.grid(padding=(0, 2, 0, 2))
+    steps.add_column(no_wrap=True, overflow="ignore")
     kept = f" --data-dir {data_dir}" if data_dir and data_dir != Path("data") else ""
     for command, told in try_next.items():
         steps.add_row(Text(command.replace("{kept}", kept), "bold"), told)

@@ -42,12 +42,15 @@ class Tally:
 
 
 class Pipeline:
-    """Fresh parts, everything compiled."""
+    """Fresh parts, everything compiled.
 
-    def __init__(self) -> None:
+    :arg tell_windows: also tell the windows of each second, as the history keeps them.
+    """
+
+    def __init__(self, *, tell_windows: bool = False) -> None:
         self.catalogue = Catalogue(snapshots())
         self.normaliser = Normaliser(exchanges().values(), self.catalogue)
-        self.detector = Detector(Rules(), self.catalogue.assets)
+        self.detector = Detector(Rules() if tell_windows else Rules(snapshot=0), self.catalogue.assets)
         self.detector.warm_up()
         self.seen = Seen()
         self.seen.drop(self.normaliser.normalise(()))

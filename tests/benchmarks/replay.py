@@ -24,10 +24,11 @@ def replay(*, quick: bool) -> list[Row]:
     # The corpus would be walked by every full collection; in a replay frames die as they are read.
     gc.collect()
     gc.freeze()
-    found: dict[str, list[tuple[Cost, Tally]]] = {"decode": [], "loop": [], "flow": []}
+    found: dict[str, list[tuple[Cost, Tally]]] = {"decode": [], "loop": [], "told": [], "flow": []}
     for _ in range(rounds):
         found["decode"].append((cost(_decoding(frames)), Tally()))
         found["loop"].append(_measured(_looping, frames))
+        found["told"].append(_measured(_looping, frames, tell_windows=True))
         found["flow"].append(_measured(_flowing, frames))
     gc.unfreeze()
     return _rows(frames, found)
@@ -52,8 +53,10 @@ def _flowing(frames: Corpus, pipeline: Pipeline) -> None:
     execute(build(source, pipeline.normaliser, pipeline.detector, pipeline.tally.take))
 
 
-def _measured(work: Callable[[Corpus, Pipeline], None], frames: Corpus) -> tuple[Cost, Tally]:
-    pipeline = Pipeline()
+def _measured(
+    work: Callable[[Corpus, Pipeline], None], frames: Corpus, *, tell_windows: bool = False
+) -> tuple[Cost, Tally]:
+    pipeline = Pipeline(tell_windows=tell_windows)
     return cost(lambda: work(frames, pipeline)), pipeline.tally
 
 
@@ -76,6 +79,12 @@ def _rows(frames: Corpus, found: dict[str, list[tuple[Cost, Tally]]]) -> list[Ro
             row(f"{title}: rate", middle(rates), "M frames/s", _RATE, spread=spread(rates)),
             kept(title, frames.events, found[name][-1][1].events),
         ]  # fmt: skip
+    told = [c.cpu / a.cpu for (c, _), a in zip(found["told"], alone, strict=True)]
+    rows.append(
+        row("in a plain loop, the windows of each second told as well: CPU",
+            middle(c.cpu for c, _ in found["told"]) / count * 1e6, "µs/frame", baseline=against, ratio=middle(told),
+            spread=spread(told))
+    )  # fmt: skip
     tally = found["loop"][-1][1]
     rows += [row(f"of it {step}, CPU", s / count * 1e6, "µs/frame") for step, s in tally.seconds.items()]
     rows.append(row("signals", tally.signals, "records"))
