@@ -68,7 +68,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert s.levels.window in WINDOWS
     assert (s.history.flush, s.history.flush_rows, s.history.enabled) == (60.0, 50_000, True)
     assert (s.history.trades, s.history.mark_prices) == (False, False)
-    assert s.venues.enabled == VENUES
+    assert s.venues.enabled == tuple(v for v in VENUES if v != "pacifica")
     assert s.venues.assets == ()
 
 
