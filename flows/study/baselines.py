@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from flows.domain.compiled import compiled
 from flows.domain.state import MICRO
 from flows.study import features
 from flows.study.events import Events, stretches
@@ -164,7 +164,7 @@ def _given(seconds: list[Floats], beta: float, rounds: int = 60) -> tuple[float,
     return float(np.sum(np.log(mu + n * excitement))) - mu * span - n * reach, mu, min(n, 0.999)
 
 
-@njit(cache=True)
+@compiled
 def _excitement(second: Floats, beta: float) -> Floats:
     """β Σ exp(-β(tᵢ - tⱼ)) over strictly earlier events; those of one instant do not excite each other."""
     out = np.zeros(len(second))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from flows.domain.compiled import compiled
 from flows.domain.decays import N_FEATURES, N_SCALES, cleared, features, sums, take
 from flows.domain.model import STEP, due, learn, probability, remember
 from flows.domain.state import NEVER
@@ -24,7 +24,7 @@ def table(events: Events, time: Times) -> Floats:
     return out
 
 
-@njit(cache=True)
+@compiled
 def _walk(
     me: Any, visible: Times, at: Times, usd: Times, side: NDArray[np.int8], venue: NDArray[np.int8], time: Times,
     out: Floats,
@@ -45,7 +45,7 @@ def by_side(events: Events, time: Times) -> Floats:
     return np.log1p(60.0 * np.concatenate([count.reshape(len(time), -1), usd.reshape(len(time), -1)], axis=1))
 
 
-@njit(cache=True)
+@compiled
 def _walk_sides(
     me: Any, visible: Times, at: Times, usd: Times, side: NDArray[np.int8], venue: NDArray[np.int8], time: Times,
     counts: Floats, worths: Floats,
@@ -65,7 +65,7 @@ def decayed(events: Events, mark: Floats, scale: float, time: Times) -> Floats:
     return out
 
 
-@njit(cache=True)
+@compiled
 def _walk_one(visible: Times, at: Times, mark: Floats, scale: float, time: Times, out: Floats) -> None:
     row, total, newest = 0, 0.0, time[0] if len(time) else 0
     for i in range(len(time)):
@@ -80,7 +80,7 @@ def _walk_one(visible: Times, at: Times, mark: Floats, scale: float, time: Times
         out[i] = total * np.exp(-max(time[i] - newest, 0) * 1e-9 / scale)
 
 
-@njit(cache=True)
+@compiled
 def recalibrated(me: Any, time: Times, odds: Floats, reached: NDArray[np.bool_], out: Floats) -> None:
     """Probabilities as a live detector tells them: each outcome is learnt when its horizon is over, in order.
 

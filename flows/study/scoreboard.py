@@ -24,6 +24,8 @@ from schemas.errors import BreakwaterError, UsageError
 PAGE = Path(__file__).with_name("SCOREBOARD.md")
 _ASSETS = 2
 """Assets studied on their own, by USD."""
+_HOURS = 20
+"""Faults and attempts are shown where the judged half is at least this long."""
 _LAST, _FORMULA = "USD of the last 60 s", "formula .25/.20/.20/.15, isotonic"
 _INTRODUCTION = """\
 # Scoreboard
@@ -84,12 +86,17 @@ def sections(files: list[Path]) -> Iterator[str]:
     yield from tables
     yield "\n## Not studied\n\n| recording | target | horizon | why |\n|---|---|---|---|"
     yield from refused
-    for recording, made, evaluation in studied:
-        if evaluation.horizon * SECOND == MINUTE and evaluation.threshold_rule != "given":
-            yield from _robustness(recording, made)
-    for recording, made, evaluation in studied:
-        if evaluation.horizon * SECOND == MINUTE and evaluation.threshold_rule != "given":
-            yield from _attempts(recording, made)
+    minutes = [
+        (recording, made)
+        for recording, made, evaluation in studied
+        if evaluation.horizon * SECOND == MINUTE
+        and evaluation.threshold_rule != "given"
+        and evaluation.test_hours >= _HOURS
+    ]
+    for recording, made in minutes:
+        yield from _robustness(recording, made)
+    for recording, made in minutes:
+        yield from _attempts(recording, made)
 
 
 def _questions(recording: Recording) -> Iterator[tuple[str, float | None, int]]:
@@ -121,8 +128,9 @@ def _table(e: Evaluation) -> Iterator[str]:
     yield (
         f"`{e.data_hash}`, threshold: {e.threshold_rule}. Fitted on {e.fit_hours:.1f} h from {e.fit_from} "
         f"({e.fit_crossings} crossings), judged on {e.test_hours:.1f} h from {e.test_from} "
-        f"({e.test_crossings} crossings, {e.test_episodes} episodes; base rate {100 * e.row().all_times.base_rate:.2f} %, at onset "
-        f"{100 * e.row().onset.base_rate:.2f} %).{floor}\n"
+        f"({e.test_crossings} crossings, {e.test_episodes} episodes; "
+        f"base rate {100 * e.row().all_times.base_rate:.2f} %, "
+        f"at onset {100 * e.row().onset.base_rate:.2f} %).{floor}\n"
     )
     yield (
         "| | onset AUC | onset AP | onset skill | AUC | AP | skill | log score | ECE | recall | precision | "
@@ -220,8 +228,8 @@ def _robustness(recording: Recording, made: Study) -> Iterator[str]:
 def _attempts(recording: Recording, made: Study) -> Iterator[str]:
     name = f"{recording.name.removesuffix('.parquet')}, {_name(made.model.target)}"
     yield (
-        f"\n## Tried: {name}\n\nLog score on blocks of the fit half left out decides; the rest is at onset, later half.\n\n"
-        "| inputs | how many | left out | AUC | AP | skill |\n|---|---:|---:|---:|---:|---:|"
+        f"\n## Tried: {name}\n\nLog score on blocks of the fit half left out decides; the rest is at onset, "
+        "later half.\n\n| inputs | how many | left out | AUC | AP | skill |\n|---|---:|---:|---:|---:|---:|"
     )
     for found in attempts(recording, made):
         figures = f"{found.left_out:.5f} | {found.auc:.3f} | {found.ap:.3f} | {found.skill:.3f}"
