@@ -8,6 +8,7 @@ from collections.abc import Callable
 Clock = Callable[[], int]
 """Returns integer nanoseconds since 1970 UTC."""
 
+MICROSECOND = 1_000
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND

@@ -41,7 +41,7 @@ from connectors.exchange import (
     Session,
 )
 from connectors.intake import BACKFILL, VenueIntake, terms
-from schemas.clock import MILLISECOND
+from schemas.clock import MICROSECOND, MILLISECOND
 from schemas.instruments import Instrument
 
 _DERIVATIVE = "F0:"
@@ -206,7 +206,7 @@ class _Session(Session):
 def _nanoseconds(milliseconds: float) -> int:
     """Exact for whole milliseconds, which a float product is not."""
     whole = int(milliseconds)
-    return whole * MILLISECOND + round((milliseconds - whole) * MILLISECOND)
+    return whole * MILLISECOND + round((milliseconds - whole) * 1000) * MICROSECOND  # a double holds no more
 
 
 def _liquidations(rows: list[Any]) -> bool:

@@ -18,7 +18,7 @@ from schemas.instruments import ContractUnit, Instrument
 from schemas.records import VENUES
 
 
-class _Line(Struct, forbid_unknown_fields=True):
+class _Line(Struct):
     instrument: str
     asset: str
     contract_size: float
@@ -27,14 +27,16 @@ class _Line(Struct, forbid_unknown_fields=True):
     settle: str | None = None
     tick: float | None = None
     number: str = ""
+    venue: str = ""
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_decode = msgspec.json.Decoder(_Line, strict=False).decode
 
 
 def read_instruments(venue: str, lines: Iterable[bytes], source: str) -> list[Instrument]:
     """Instruments from JSON lines of ``instrument, asset, contract_size, contract_unit`` and, where known, ``quote,
-    settle, tick, number``. An inverse contract (``usd``) settles in its asset unless told otherwise.
+    settle, tick, number, venue``. Lines of other venues and further keys are passed over. An inverse contract (``usd``)
+    settles in its asset unless told otherwise.
     """
     found = []
     for number, text in enumerate(lines, 1):
@@ -44,6 +46,8 @@ def read_instruments(venue: str, lines: Iterable[bytes], source: str) -> list[In
             line = _decode(text)
         except msgspec.MsgspecError as error:
             raise UsageError(f"{source}, line {number}: {error}") from None
+        if line.venue not in {"", venue}:
+            continue
         inverse = line.contract_unit == "usd"
         quote = line.quote or ("USD" if inverse else "USDT")
         settle = line.settle or (line.asset if inverse else "BTC" if line.contract_unit == "quanto" else quote)
