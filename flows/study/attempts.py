@@ -91,7 +91,7 @@ def inputs(recording: Recording, made: Study) -> Iterator[tuple[str, Floats]]:
 def attempts(recording: Recording, made: Study) -> list[Attempt]:
     """Every set, fitted on the earlier half with its own strength of L2; then two ways to calibrate the chosen one."""
     labels = made.labels
-    early, later = slice(None, labels.split), slice(labels.split, None)
+    early, later = labels.fitted, slice(labels.split, None)
     gap = 2 * labels.horizon // (5 * SECOND)
     found = []
     for name, x in inputs(recording, made):
@@ -114,9 +114,9 @@ def _columns_of(name: str) -> tuple[str, ...]:
 
 def _attempt(name: str, count: int, left_out: float, odds: Floats, made: Study, said: Floats | None = None) -> Attempt:
     labels = made.labels
-    onset, before = labels.onset[labels.split :], labels.onset[: labels.split]
+    onset, before = labels.onset[labels.split :], labels.onset[labels.fitted]
     reached = labels.reached[labels.split :][onset]
-    climate = float(labels.reached[: labels.split][before].mean())
+    climate = float(labels.reached[labels.fitted][before].mean())
     p = (1 / (1 + np.exp(-np.clip(odds, -15, 15))) if said is None else said)[onset]
     ranked = Ranked(reached, odds[onset] if said is None else p)
     return Attempt(name, count, left_out, ranked.auc(), ranked.ap(), brier_skill(reached, p, climate))

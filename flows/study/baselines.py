@@ -39,7 +39,7 @@ class Forecast:
 
 def baselines(events: Events, labels: Labels) -> Iterator[Forecast]:
     """Every baseline of the protocol."""
-    fitted = labels.reached[: labels.split]
+    fitted = labels.reached[labels.fitted]
     yield _same("climatology", np.full(len(labels.time), fitted.mean()))
     yield _isotonic("USD of the last 60 s", last_minute(events, labels), labels)
     yield _isotonic("EWMA 60 s", ewma(events, 60.0, labels), labels)
@@ -56,7 +56,7 @@ def _same(name: str, probability: Floats) -> Forecast:
 
 
 def _isotonic(name: str, score: Floats, labels: Labels) -> Forecast:
-    fitted = Isotonic.fit(score[: labels.split], labels.reached[: labels.split])
+    fitted = Isotonic.fit(score[labels.fitted], labels.reached[labels.fitted])
     return Forecast(name, fitted(score), score)
 
 
@@ -81,15 +81,15 @@ def ewma(events: Events, scale: float, labels: Labels) -> Floats:
 def three_averages(events: Events, labels: Labels) -> Forecast:
     """Logistic regression on three exponentially weighted USD rates."""
     x = np.log1p(60 * np.stack([ewma(events, scale, labels) for scale in (10.0, 60.0, 600.0)], axis=1))
-    standard = Standard.of(x[: labels.split])
-    w = logistic(standard(x[: labels.split]), labels.reached[: labels.split], 1.0)
+    standard = Standard.of(x[labels.fitted])
+    w = logistic(standard(x[labels.fitted]), labels.reached[labels.fitted], 1.0)
     return _same("EWMA 10 + 60 + 600 s", 1 / (1 + np.exp(-w[0] - standard(x) @ w[1:])))
 
 
 def cusum(events: Events, labels: Labels) -> Floats:
     """One-sided cumulative sum of log USD per five seconds above its mean and half a deviation (of the fit half)."""
     x = np.log1p(_visible_usd(events, labels.time - 5 * SECOND, labels.time))
-    early = x[: labels.split]
+    early = x[labels.fitted]
     drift, most = float(early.mean() + early.std() / 2), float(20 * (early.std() + 1e-9))
     out = np.zeros(len(x))
     total = 0.0

@@ -221,11 +221,11 @@ def judged(made: Study, *, automatic: bool, thin: bool = False) -> Evaluation:
 def _row(forecast: Forecast, made: Study, blocks: Blocks) -> Row:
     labels = made.labels
     later = slice(labels.split, None)
-    reached, climate = labels.reached, float(labels.reached[: labels.split].mean())
+    reached, climate = labels.reached, float(labels.reached[labels.fitted].mean())
     whole = _scores(reached[later], forecast.probability[later], forecast.score[later], climate, blocks.weights)
     onset = labels.onset
     on = onset[later]
-    climate = float(reached[: labels.split][onset[: labels.split]].mean())
+    climate = float(reached[labels.fitted][onset[labels.fitted]].mean())
     weights = [weight[on] for weight in blocks.weights]
     news = _scores(reached[later][on], forecast.probability[later][on], forecast.score[later][on], climate, weights)
     crossings = labels.crossings[labels.crossings >= labels.cut]

@@ -175,9 +175,7 @@ def platt(odds: Floats, reached: Flags) -> tuple[float, float]:
 def fit_model(recording: Recording, target: str, labels: Labels, *, whole: bool = False) -> CascadeModel:
     """Fit on the earlier half (``whole``: on all, to be shipped); everything is chosen inside what is fitted on."""
     events = recording.of(target)
-    until = len(labels.time) if whole else labels.split
-    # The last outcomes of the fit half lie beyond its end: they are not used.
-    rows = np.flatnonzero(labels.time[:until] + labels.horizon <= labels.time[until - 1])
+    rows = slice(None) if whole else labels.fitted
     reached, time = labels.reached[rows], labels.time[rows]
     table = features.table(events, labels.time)[rows]
     gap = max(2 * labels.horizon // (5 * SECOND), 1)

@@ -71,6 +71,11 @@ class Labels:
     """Index of the first decision time of the later half."""
 
     @property
+    def fitted(self) -> slice:
+        """The decision times a fit may use: those whose outcome was known when the later half began."""
+        return slice(0, int(np.searchsorted(self.time, self.cut - self.horizon, side="right")))
+
+    @property
     def cut(self) -> int:
         """The time of the split."""
         return int(self.time[self.split])
@@ -140,7 +145,7 @@ def label(
     sums = Sums(events)
     future = sums.between(time, time + horizon)
     if threshold is None:
-        threshold = _automatic(events, horizon, future[:split], int(time[split]))
+        threshold = _automatic(events, horizon, future[time + horizon <= time[split]], int(time[split]))
     found = crossings(events, horizon, threshold)
     early = int(np.count_nonzero(found < time[split]))
     for half, have, needed in (("earlier", early, CROSSINGS_TO_FIT), ("later", len(found) - early, CROSSINGS_TO_JUDGE)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -32,6 +34,7 @@ from schemas.errors import UsageError
 from tests.flows.study.conftest import T0, cascading, made, recording
 
 Shared = Callable[[str], Path]
+ROOT = Path(__file__).parents[3]
 
 
 def test_features_see_what_was_visible_strictly_before() -> None:
@@ -306,18 +309,40 @@ def test_thresholds() -> None:
             command.threshold_of(text)
 
 
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command_line = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    return subprocess.run(command_line, capture_output=True, text=True, check=False, cwd=ROOT, timeout=100)  # noqa: S603 - our own command
+
+
+def test_the_commands_say_what_they_made_and_exit_with_2_where_they_cannot(tmp_path: Path) -> None:
+    file, out = history(tmp_path), tmp_path / "model.json"
+    fitted = run("fit", file, "-o", out, "--target", "market", "--threshold-usd", "auto", "--horizon", "60s")
+    assert (fitted.returncode, fitted.stdout) == (0, "")
+    assert fitted.stderr.startswith(f"wrote {out}: ")
+    told = run("evaluate", file, "--model", out, "--json")
+    assert told.returncode == 0
+    assert json.loads(told.stdout)["model"] == json.loads(out.read_bytes())
+    short = tmp_path / "short.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 20), short)
+    refused = run("evaluate", short)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: too short: ")
+
+
 def test_the_scoreboard_tells_tables_and_refusals(tmp_path: Path) -> None:
     file = history(tmp_path)
     short = tmp_path / "short.parquet"
     pq.write_table(pq.read_table(file).slice(0, 20), short)
     text = "\n".join(sections([file, short]))
     assert "## In short" in text
-    assert text.count("| **Breakwater** |") == 3
+    # The market, both assets, and of a recording this large a given threshold and two other horizons.
+    assert text.count("| **Breakwater** |") + text.count("| made |") == 6
+    assert "### made, market, " in text
     assert "| short | market | 60 s | too short: " in text
 
 
 def test_attempts_are_fitted_on_the_earlier_half_and_judged_on_the_later() -> None:
-    short = recording(cascading(hours=12))
+    short = recording(cascading(hours=30))
     found = {attempt.name: attempt for attempt in attempts(short, study(short, MARKET))}
     assert found["recommended: counts, USD, share, venues, age, heat"].inputs == 16
     assert found["chosen + ETH (cross-excitation)"].inputs > 16

@@ -80,9 +80,15 @@ def test_labels_are_the_sums_written_out() -> None:
 def test_the_automatic_threshold_knows_the_earlier_half_only() -> None:
     events = cascading()
     cut = label(events).cut
-    later = events.time > cut + MINUTE
+    later = events.time > cut
     events.usd[later] *= 3
     assert label(events).threshold == label(cascading()).threshold
+
+
+def test_outcomes_a_fit_may_use_were_known_when_the_later_half_began() -> None:
+    labels = labelled()
+    last = labels.time[labels.fitted][-1]
+    assert last + MINUTE <= labels.cut < last + MINUTE + 10 * SECOND
 
 
 def test_what_is_too_short_or_too_calm_says_so() -> None:
