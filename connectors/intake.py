@@ -9,25 +9,31 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.catalogue import Catalogue, Contract
-from connectors.identity import event_ids, text_key
-from schemas.batches import Batch, LiquidationColumns, Tick
-from schemas.clock import SECOND
-from schemas.instruments import CONTRACT_UNITS
+from connectors.conversion import (
+    BACKFILL,
+    ROW,
+    SAMPLED,
+    SKEW_LIMIT,
+    TOO_LATE,
+    Rows,
+    Unit,
+    complaint,
+    converted,
+    pack,
+    terms,
+)
+from connectors.identity import text_key
+from schemas.batches import Batch, Tick
 from schemas.records import (
-    CAUSES,
     COVERAGES,
-    POSITIONS,
-    PRICE_KINDS,
-    TIME_SOURCES,
     VENUES,
     AccountEvent,
-    Cause,
     Control,
     Coverage,
     DeadLetter,
@@ -36,75 +42,14 @@ from schemas.records import (
     MarkPrice,
     OpenInterest,
     Position,
-    PriceKind,
     Trade,
 )
-
-Unit = Literal["contracts", "base", "quote"]
-"""What a native quantity counts: contracts, the venue's base coins, or quote currency."""
-UNITS: tuple[Unit, ...] = ("contracts", "base", "quote")
-
-SKEW_LIMIT = 10 * SECOND
-"""An event this far ahead of its receipt was stamped by a wrong clock."""
-RAW_LIMIT = 64 * 1024
-_TOO_LATE = 2**63
-"""Nanoseconds no signed 64-bit clock can hold."""
-HOURS_PER_YEAR = 8760.0
-
-
-def terms(
-    position: Position,
-    price_kind: PriceKind,
-    unit: Unit,
-    cause: Cause = "liquidation",
-    *,
-    backfill: bool = False,
-) -> int:
-    """Everything constant about a kind of forced close as one small integer; dialects compute it once."""
-    return (
-        POSITIONS.index(position)
-        | CAUSES.index(cause) << 1
-        | PRICE_KINDS.index(price_kind) << 3
-        | UNITS.index(unit) << 6
-        | backfill << 8
-    )
-
 
 Source = tuple[str, str, bytes, int]
 """A frame as ``connectors.exchange.Frame``: venue, feed, payload, receive time."""
 
-BACKFILL = 1 << 8
-"""Or-ed into ``terms``: the venue replayed this on subscribe."""
-
-SAMPLED = COVERAGES.index("sampled") << 9
-"""Or-ed into ``terms``: a sampled feed of a venue whose coverage is otherwise ``complete``."""
-
-
-_ROW = np.dtype(
-    [
-        ("code", np.int32),
-        ("terms", np.int32),
-        ("price", np.float64),
-        ("quantity", np.float64),
-        ("time", np.int64),
-        ("key", np.uint64),
-    ]
-)
-"""A pending forced close, native terms."""
-_pack = struct.Struct("<iiddqQ").pack
-"""The same as bytes: checks each type and makes the row at once, so that no row is ever half there."""
-
-
-class _Rows(NamedTuple):
-    """The pending forced closes as arrays."""
-
-    code: NDArray[np.int32]
-    terms: NDArray[np.int32]
-    price: NDArray[np.float64]
-    quantity: NDArray[np.float64]
-    time: NDArray[np.int64]
-    key: NDArray[np.uint64]
-    rate: NDArray[np.float64]
+RAW_LIMIT = 64 * 1024
+HOURS_PER_YEAR = 8760.0
 
 
 class Intake:
@@ -124,7 +69,7 @@ class Intake:
 
     def _clear(self) -> None:
         self.rows: list[bytes] = []
-        """Pending forced closes, each ``_pack``-ed."""
+        """Pending forced closes, each packed."""
         self.rates: dict[int, float] = {}
         """USD per reference asset of the few rows that need one, by row."""
         self.others: list[tuple[int, MarketRecord | Tick]] = []
@@ -171,14 +116,15 @@ class Intake:
 
     def take(self) -> Batch:
         """Everything collected since the last call, converted."""
-        packed = np.frombuffer(b"".join(self.rows), _ROW)
-        native = {name: np.ascontiguousarray(packed[name]) for name in _ROW.names or ()}
-        rows = _Rows(**native, rate=np.ones(len(packed)))
+        packed = np.frombuffer(b"".join(self.rows), ROW)
+        native = {name: np.ascontiguousarray(packed[name]) for name in ROW.names or ()}
+        rows = Rows(**native, rate=np.ones(len(packed)))
         for row, rate in self.rates.items():
             rows.rate[row] = rate
         ends = np.array(self._ends, np.int64)
         frame = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)) if len(rows.code) else ends[:0]
-        columns, sound = self._convert(rows, frame, ends)
+        received = np.array([f[3] for f in self._frames], np.int64)[frame]
+        columns, sound = converted(rows, self.catalogue.columns, self._coverage, received, ends)
         others = self.others
         if not sound.all():
             others = self._bury(rows, frame, sound)
@@ -189,88 +135,17 @@ class Intake:
         self._clear()
         return batch
 
-    def _convert(
-        self, rows: _Rows, frame: NDArray[np.int64], ends: NDArray[np.int64]
-    ) -> tuple[LiquidationColumns, NDArray[np.bool_]]:
-        table = self.catalogue.columns
-        code = rows.code
-        unit = rows.terms >> 6 & 3
-        by_contract = unit == UNITS.index("contracts")
-        kind = np.where(by_contract, table.unit[code], -1)
-        price = rows.price / table.divisor[code]
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            native = rows.quantity * np.where(by_contract, table.size[code], 1.0)
-            is_base = (unit == UNITS.index("base")) | (kind == CONTRACT_UNITS.index("base"))
-            is_quanto = kind == CONTRACT_UNITS.index("quanto")
-            base = np.where(
-                is_base,
-                np.where(by_contract, native, native * table.coin[code]),
-                np.where(is_quanto, native * rows.rate, native / price),
-            )
-            quoted = np.where(is_base | is_quanto, base * price, native)
-            usd = np.where(is_quanto, quoted, quoted * rows.rate)
-        received = np.array([f[3] for f in self._frames], np.int64)[frame]
-        event_time, received, source = _times(rows.time, received)
-        sound = np.isfinite(usd) & (usd > 0) & np.isfinite(base) & (base > 0) & (price > 0) & np.isfinite(price)
-        sound &= usd < 1e12
-        starts = np.concatenate([[0], ends[:-1]]).astype(np.int64) if len(ends) else ends
-        ids = event_ids(
-            table.salt[code], rows.terms & 0b111, rows.time, rows.price, rows.quantity, rows.key, starts, ends
-        )
-        columns = LiquidationColumns(
-            event_id=ids,
-            venue=table.venue[code],
-            instrument=code,
-            asset=table.asset[code],
-            position=(rows.terms & 1).astype(np.int8),
-            cause=(rows.terms >> 1 & 3).astype(np.int8),
-            price=price,
-            price_kind=(rows.terms >> 3 & 7).astype(np.int8),
-            quantity=base,
-            notional_usd=usd,
-            event_time=event_time,
-            receive_time=received,
-            coverage=np.maximum(self._coverage[table.venue[code]], rows.terms >> 9 & 3).astype(np.int8),
-            backfill=(rows.terms & BACKFILL) != 0,
-            time_source=source,
-        )
-        return columns, sound
-
     def _bury(
-        self, rows: _Rows, frame: NDArray[np.int64], sound: NDArray[np.bool_]
+        self, rows: Rows, frame: NDArray[np.int64], sound: NDArray[np.bool_]
     ) -> list[tuple[int, MarketRecord | Tick]]:
         """Dead letters in the place of unsound rows, and the other records moved up accordingly."""
         kept = np.concatenate([[0], np.cumsum(sound)])
         letters: list[tuple[int, int, MarketRecord | Tick]] = []
         for row in np.flatnonzero(~sound):
             contract = self.catalogue.contracts[rows.code[row]]
-            letters.append((int(row), 1, self._letter(int(frame[row]), _complaint(rows, int(row), contract))))
+            letters.append((int(row), 1, self._letter(int(frame[row]), complaint(rows, int(row), contract))))
         merged = sorted([*letters, *((before, 0, record) for before, record in self.others)], key=lambda item: item[:2])
         return [(int(kept[before]), record) for before, _, record in merged]
-
-
-def _times(
-    time: NDArray[np.int64], received: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]:
-    """Event time, receive time and time source: what one clock lacks, the other fills in."""
-    received = np.where(received == 0, np.maximum(time, 0), received)
-    skewed = (time - received) > SKEW_LIMIT
-    absent = time <= 0
-    source = np.where(absent, np.where(received > 0, TIME_SOURCES.index("receive"), TIME_SOURCES.index("none")), 0)
-    source = np.where(skewed, TIME_SOURCES.index("skew"), source).astype(np.int8)
-    return np.where(absent | skewed, received, time), received, source
-
-
-def _complaint(rows: _Rows, row: int, contract: Contract) -> str:
-    price, quantity = float(rows.price[row]), float(rows.quantity[row])
-    symbol = contract.instrument.instrument
-    if math.isnan(rows.rate[row]):
-        return f"{symbol}: no USD price of {contract.reference} seen yet; re-drive after its mark price"
-    if not (math.isfinite(price) and price > 0):
-        return f"{symbol}: price {price!r} is not a positive number"
-    if not (math.isfinite(quantity) and quantity > 0):
-        return f"{symbol}: quantity {quantity!r} is not a positive number"
-    return f"{symbol}: {quantity!r} at {price!r} is no possible notional; check its contract size"
 
 
 class VenueIntake:
@@ -326,7 +201,7 @@ class VenueIntake:
             reference = self._intake.catalogue.contracts[code].reference
             self._intake.rates[len(self._intake.rows)] = self._intake.references.get(reference, math.nan)
         try:
-            self._append(_pack(code, terms, price, quantity, time, key))
+            self._append(pack(code, terms, price, quantity, time, key))
         except (struct.error, OverflowError) as error:
             self.reject(f"{instrument}: price {price!r}, quantity {quantity!r}, time {time!r}, id {key!r}: {error}")
 
@@ -379,7 +254,7 @@ class VenueIntake:
             self.reject(f"{instrument}: funding rate {rate!r} per {interval_hours!r} h is not a number")
             return
         time, received = self._clocks(time)
-        if next_time is not None and not 0 < next_time < _TOO_LATE:
+        if next_time is not None and not 0 < next_time < TOO_LATE:
             next_time = None
         asset = contract.asset
         self._intake.put(
@@ -518,7 +393,7 @@ class VenueIntake:
         return False
 
     def _clocks(self, time: int) -> tuple[int, int]:
-        if not 0 < time < _TOO_LATE:
+        if not 0 < time < TOO_LATE:
             time = 0
         received = self._intake.receive_time or time
         if time <= 0 or time - received > SKEW_LIMIT:
