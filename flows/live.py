@@ -221,7 +221,7 @@ def run_demo(
 
 def conclude(live: Live, data_dir: Path) -> None:
     """Print what happened, and what to try next."""
-    files = sorted(data_dir.glob("history/*/dt=*/part-*.parquet")) if live.history else []
+    files = live.history.history.written() if live.history else []
     Console().print(summary(live.figures.view(), files, data_dir))
 
 

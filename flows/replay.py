@@ -211,5 +211,5 @@ def _report(figures: Figures, history: ParquetHistory | None, kept: Path, *, as_
         }
         sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
     else:
-        files = sorted(kept.glob("history/*/dt=*/part-*.parquet")) if history else []
+        files = history.written() if history else []
         Console().print(summary(figures.view(), files, kept))

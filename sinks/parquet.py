@@ -260,6 +260,10 @@ class ParquetHistory:
         while self._sealed and self.waiting > self._keep_rows:
             self.dropped += self._sealed.pop(0).rows
 
+    def written(self) -> list[Path]:
+        """The files of this writer."""
+        return sorted(self.root.glob(f"*/dt=*/part-{self.writer}-*.parquet"))
+
     def snapshot(self) -> int:
         """Write everything and return the position to ``rewind`` to. Each snapshot makes files: take few.
 
@@ -277,7 +281,7 @@ class ParquetHistory:
         self._sealed.clear()
         removed = 0
         with _explained(self.root):
-            for path in sorted(self.root.glob(f"*/dt=*/part-{self.writer}-*.parquet")):
+            for path in self.written():
                 part = _PART.fullmatch(path.name)
                 if part is None or int(part["last"]) <= sequence:
                     continue
