@@ -13,9 +13,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from flows.domain.compiled import compiled
 from flows.domain.state import MICRO, N_VENUES, NEVER
 
 SCALES = (1.0, 3.0, 10.0, 60.0, 300.0, 1800.0)
@@ -70,7 +70,7 @@ def cleared(count: int) -> NDArray[Any]:
     return made
 
 
-@njit(cache=True)
+@compiled
 def take(me: Decays, time: int, usd: int, side: int, venue: int) -> None:
     """Take in one liquidation, late or not.
 
@@ -96,7 +96,7 @@ def take(me: Decays, time: int, usd: int, side: int, venue: int) -> None:
     _bin(me, time)
 
 
-@njit(cache=True)
+@compiled
 def sums(me: Decays, time: int, count: NDArray[np.float64], usd: NDArray[np.float64]) -> None:
     """The sums (2 x scales) at ``time``; before the newest event, as at the newest event."""
     gap = max(time - me.at, 0) * 1e-9
@@ -107,7 +107,7 @@ def sums(me: Decays, time: int, count: NDArray[np.float64], usd: NDArray[np.floa
             usd[s, k] = me.usd[s, k] * left
 
 
-@njit(cache=True)
+@compiled
 def features(me: Decays, time: int, out: NDArray[np.float64]) -> None:
     """Fill ``out`` with ``FEATURES`` at ``time``.
 
@@ -126,14 +126,14 @@ def features(me: Decays, time: int, out: NDArray[np.float64]) -> None:
     out[k + 3] = math.log(heat(me, time))
 
 
-@njit(cache=True)
+@compiled
 def dominant_share(me: Decays) -> float:
     """Share of the larger side in the USD of the last minute (decayed), 0.5 to 1; 0.5 without events."""
     longs, shorts = me.usd[0, 3], me.usd[1, 3]
     return max(longs, shorts) / (longs + shorts) if longs + shorts > 0.0 else 0.5
 
 
-@njit(cache=True)
+@compiled
 def active_venues(me: Decays, time: int) -> int:
     """Venues with an event in the last ten seconds."""
     active = 0
@@ -142,7 +142,7 @@ def active_venues(me: Decays, time: int) -> int:
     return active
 
 
-@njit(cache=True)
+@compiled
 def heat(me: Decays, time: int) -> float:
     """Events per second of the last ten seconds over those of the last half hour, one event added to calm both.
 
@@ -155,7 +155,7 @@ def heat(me: Decays, time: int) -> float:
     return (fast + prior) / (slow + prior)
 
 
-@njit(cache=True)
+@compiled
 def _bin(me: Decays, time: int) -> None:
     """Count the event in its minute. A minute closes when the next but one begins: later events are left out."""
     start = time // BIN * BIN
@@ -178,7 +178,7 @@ def _bin(me: Decays, time: int) -> None:
         me.bins[1] = max(me.bins[1], 0.0) + 1.0
 
 
-@njit(cache=True)
+@compiled
 def _close(me: Decays, count: float) -> None:
     """One minute into the moments."""
     keep = math.exp(-1.0 / MEMORY)
@@ -196,7 +196,7 @@ def _close(me: Decays, count: float) -> None:
     me.bins[2] = count
 
 
-@njit(cache=True)
+@compiled
 def _pass_empty(me: Decays, bins: int) -> None:
     """``bins`` minutes without an event into the moments at once."""
     if bins <= 0:
@@ -211,7 +211,7 @@ def _pass_empty(me: Decays, bins: int) -> None:
     me.bins[2] = 0.0
 
 
-@njit(cache=True)
+@compiled
 def branching(me: Decays, out: NDArray[np.float64]) -> None:
     """Branching ratio, its standard error, and the minutes behind it; NaN below thirty minutes or without an event.
 
