@@ -62,7 +62,7 @@ def complaint(command: str, *, whole: bool = True) -> str:
         known = {option for parameter in context.command.params for option in parameter.opts}
         return " ".join(word for word in words if word.startswith("--") and word not in known)
     # Files that a reader would have are stood in for by one that is here.
-    words = ["README.md" if re.search(r"\.(zst|jsonl)$|^data/history/", word) else word for word in words]
+    words = ["README.md" if re.search(r"\.(zst|jsonl)$|^data/history(/|$)", word) else word for word in words]
     try:
         context.command.make_context(context.info_name, words, parent=context.parent)
     except UsageError as error:
