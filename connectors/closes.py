@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from connectors.catalogue import Catalogue
+from connectors.conversion import ROW
 from connectors.history import Other, in_order
 from connectors.identity import event_ids
 from schemas.batches import LiquidationColumns
@@ -75,16 +76,15 @@ def columns_of(catalogue: Catalogue, closes: Closes) -> LiquidationColumns:
     code = np.array([catalogue.codes(i.venue)[i.instrument] for i in closes.instruments], np.int32)
     terms = catalogue.columns
     cause = CAUSES.index(closes.cause)
-    what = (closes.position | cause << 1).astype(np.int32)
-    told = np.where(np.isnan(closes.quantity), closes.usd, closes.quantity)
-    no_key, whole = np.zeros(len(code), np.uint64), np.array([0, len(code)], np.int64)
+    rows = np.zeros(len(code), ROW)
+    rows["code"], rows["terms"] = code, closes.position | cause << 1
+    rows["price"], rows["time"] = closes.price, closes.event_time
+    rows["quantity"] = np.where(np.isnan(closes.quantity), closes.usd, closes.quantity)
     price = closes.price / terms.divisor[code]
     with np.errstate(invalid="ignore"):
         quantity = np.where(np.isnan(closes.quantity), closes.usd / price, closes.quantity * terms.coin[code])
     return LiquidationColumns(
-        event_id=event_ids(
-            terms.salt[code], what, closes.event_time, closes.price, told, no_key, whole[:1], whole[1:]
-        ),
+        event_id=event_ids(rows, terms.salt, np.array([len(code)], np.int64)),
         venue=terms.venue[code],
         instrument=code,
         asset=terms.asset[code],

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from connectors.catalogue import Contract, ContractColumns
@@ -70,20 +71,18 @@ pack = struct.Struct("<iiddqQ").pack
 """The same as bytes: checks each type and makes the row at once, so that no row is ever half there."""
 
 
-class Rows(NamedTuple):
-    """The pending forced closes as arrays."""
-
-    code: NDArray[np.int32]
-    terms: NDArray[np.int32]
-    price: NDArray[np.float64]
-    quantity: NDArray[np.float64]
-    time: NDArray[np.int64]
-    key: NDArray[np.uint64]
-    rate: NDArray[np.float64]
+Rows = NDArray[Any]
+"""An array of ``ROW``."""
+_CONTRACTS, _COINS = UNITS.index("contracts"), UNITS.index("base")
+_BASE, _QUANTO = CONTRACT_UNITS.index("base"), CONTRACT_UNITS.index("quanto")
+_VENUE, _RECEIVE, _SKEW, _NONE = (TIME_SOURCES.index(source) for source in ("venue", "receive", "skew", "none"))
+_LARGEST_USD = 1e12
+"""No forced close is worth more; a contract size must be wrong."""
 
 
 def converted(
     rows: Rows,
+    rates: dict[int, float],
     table: ContractColumns,
     coverage: NDArray[np.int8],
     received: NDArray[np.int64],
@@ -91,66 +90,101 @@ def converted(
 ) -> tuple[LiquidationColumns, NDArray[np.bool_]]:
     """Pending rows as columns in base units and USD, and which of them make sense.
 
-    :arg coverage: by venue code. :arg received: receive time of each row. :arg ends: one past each frame's last row.
+    :arg rates: USD of the reference asset, by row, of the few that need one; NaN unknown.
+    :arg coverage: by venue code.
+    :arg received: receive time of each frame. :arg ends: one past each frame's last row.
     """
-    code = rows.code
-    unit = rows.terms >> 6 & 3
-    by_contract = unit == UNITS.index("contracts")
-    kind = np.where(by_contract, table.unit[code], -1)
-    price = rows.price / table.divisor[code]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        native = rows.quantity * np.where(by_contract, table.size[code], 1.0)
-        is_base = (unit == UNITS.index("base")) | (kind == CONTRACT_UNITS.index("base"))
-        is_quanto = kind == CONTRACT_UNITS.index("quanto")
-        base = np.where(
-            is_base,
-            np.where(by_contract, native, native * table.coin[code]),
-            np.where(is_quanto, native * rows.rate, native / price),
-        )
-        quoted = np.where(is_base | is_quanto, base * price, native)
-        usd = np.where(is_quanto, quoted, quoted * rows.rate)
-    event_time, received, source = _times(rows.time, received)
-    sound = np.isfinite(usd) & (usd > 0) & np.isfinite(base) & (base > 0) & (price > 0) & np.isfinite(price)
-    sound &= usd < 1e12
-    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64) if len(ends) else ends
-    ids = event_ids(table.salt[code], rows.terms & 0b111, rows.time, rows.price, rows.quantity, rows.key, starts, ends)
+    count = len(rows)
+    rate = np.ones(count)
+    for row, known in rates.items():
+        rate[row] = known
+    numbers, clocks = np.empty((3, count)), np.empty((2, count), np.int64)
+    codes, small, flags = np.empty((2, count), np.int32), np.empty((6, count), np.int8), np.empty((2, count), np.bool_)
+    _work_out(
+        rows, rate, table.unit, table.size, table.coin, table.divisor, table.venue, table.asset, coverage, received,
+        ends, numbers, clocks, codes, small, flags,
+    )  # fmt: skip
     columns = LiquidationColumns(
-        event_id=ids,
-        venue=table.venue[code],
-        instrument=code,
-        asset=table.asset[code],
-        position=(rows.terms & 1).astype(np.int8),
-        cause=(rows.terms >> 1 & 3).astype(np.int8),
-        price=price,
-        price_kind=(rows.terms >> 3 & 7).astype(np.int8),
-        quantity=base,
-        notional_usd=usd,
-        event_time=event_time,
-        receive_time=received,
-        coverage=np.maximum(coverage[table.venue[code]], rows.terms >> 9 & 3).astype(np.int8),
-        backfill=(rows.terms & BACKFILL) != 0,
-        time_source=source,
+        event_id=event_ids(rows, table.salt, ends),
+        venue=small[0],
+        instrument=codes[0],
+        asset=codes[1],
+        position=small[1],
+        cause=small[2],
+        price=numbers[0],
+        price_kind=small[3],
+        quantity=numbers[1],
+        notional_usd=numbers[2],
+        event_time=clocks[0],
+        receive_time=clocks[1],
+        coverage=small[4],
+        backfill=flags[0],
+        time_source=small[5],
     )
-    return columns, sound
+    return columns, flags[1]
 
 
-def _times(
-    time: NDArray[np.int64], received: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]:
-    """Event time, receive time and time source: what one clock lacks, the other fills in."""
-    received = np.where(received == 0, np.maximum(time, 0), received)
-    skewed = (time - received) > SKEW_LIMIT
-    absent = time <= 0
-    source = np.where(absent, np.where(received > 0, TIME_SOURCES.index("receive"), TIME_SOURCES.index("none")), 0)
-    source = np.where(skewed, TIME_SOURCES.index("skew"), source).astype(np.int8)
-    return np.where(absent | skewed, received, time), received, source
+@njit(cache=True, error_model="numpy")
+def _work_out(
+    rows: Rows,
+    rate: NDArray[np.float64],
+    unit_of: NDArray[np.int8],
+    size: NDArray[np.float64],
+    coin: NDArray[np.float64],
+    divisor: NDArray[np.float64],
+    venue_of: NDArray[np.int8],
+    asset_of: NDArray[np.int32],
+    coverage: NDArray[np.int8],
+    received: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    numbers: NDArray[np.float64],
+    clocks: NDArray[np.int64],
+    codes: NDArray[np.int32],
+    small: NDArray[np.int8],
+    flags: NDArray[np.bool_],
+) -> None:
+    row = 0
+    for frame in range(len(ends)):
+        while row < ends[frame]:
+            code, terms = rows[row].code, rows[row].terms
+            unit = terms >> 6 & 3
+            native = rows[row].quantity * (size[code] if unit == _CONTRACTS else 1.0)
+            price = rows[row].price / divisor[code]
+            if unit == _COINS or (unit == _CONTRACTS and unit_of[code] == _BASE):
+                base = native * coin[code] if unit == _COINS else native
+                usd = base * price * rate[row]
+            elif unit == _CONTRACTS and unit_of[code] == _QUANTO:
+                base = native * rate[row]
+                usd = base * price
+            else:
+                base = native / price
+                usd = native * rate[row]
+            numbers[0, row], numbers[1, row], numbers[2, row] = price, base, usd
+            # What one clock lacks, the other fills in.
+            time = rows[row].time
+            arrived = received[frame] if received[frame] != 0 else max(time, 0)
+            source = _VENUE
+            if time - arrived > SKEW_LIMIT:
+                source = _SKEW
+            elif time <= 0:
+                source = _RECEIVE if arrived > 0 else _NONE
+            clocks[0, row] = time if source == _VENUE else arrived
+            clocks[1, row] = arrived
+            codes[0, row], codes[1, row] = code, asset_of[code]
+            venue = venue_of[code]
+            small[0, row], small[1, row], small[2, row] = venue, terms & 1, terms >> 1 & 3
+            small[3, row], small[4, row] = terms >> 3 & 7, max(coverage[venue], terms >> 9 & 3)
+            small[5, row] = source
+            flags[0, row] = (terms & BACKFILL) != 0
+            flags[1, row] = 0.0 < usd < _LARGEST_USD and 0.0 < base < math.inf and 0.0 < price < math.inf
+            row += 1
 
 
-def complaint(rows: Rows, row: int, contract: Contract) -> str:
-    """What is wrong with a row that makes no sense, and what to do."""
-    price, quantity = float(rows.price[row]), float(rows.quantity[row])
+def complaint(row: Any, rate: float, contract: Contract) -> str:
+    """What is wrong with one of ``ROW`` that makes no sense, and what to do."""
+    price, quantity = float(row["price"]), float(row["quantity"])
     symbol = contract.instrument.instrument
-    if math.isnan(rows.rate[row]):
+    if math.isnan(rate):
         return f"{symbol}: no USD price of {contract.reference} seen yet; re-drive after its mark price"
     if not (math.isfinite(price) and price > 0):
         return f"{symbol}: price {price!r} is not a positive number"

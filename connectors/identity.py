@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+_WHAT = 0b111
+"""The bits of ``terms`` that tell position and cause."""
 _QUADRATIC = 64
 """Up to this many events in a frame, equal ones are counted by comparing all pairs."""
 
@@ -49,46 +52,36 @@ def _number_equal(ids: NDArray[np.uint64], start: int, end: int) -> None:
 
 @njit(cache=True)
 def _event_ids(
-    salt: NDArray[np.uint64],
-    what: NDArray[np.int32],
-    time: NDArray[np.uint64],
+    rows: NDArray[Any],
     price: NDArray[np.uint64],
     quantity: NDArray[np.uint64],
-    key: NDArray[np.uint64],
-    starts: NDArray[np.int64],
+    salt: NDArray[np.uint64],
     ends: NDArray[np.int64],
 ) -> NDArray[np.uint64]:
-    ids = np.empty(len(salt), np.uint64)
-    for row in range(len(salt)):
-        state = _mix(salt[row], np.uint64(what[row]))
-        if key[row]:
-            ids[row] = _mix(state, key[row])
-        else:
-            ids[row] = _mix(_mix(_mix(state, time[row]), price[row]), quantity[row])
-    for frame in range(len(starts)):
-        if ends[frame] - starts[frame] > 1:
-            for row in range(starts[frame], ends[frame]):
-                if not key[row]:
-                    _number_equal(ids, starts[frame], ends[frame])
-                    break
+    ids = np.empty(len(rows), np.uint64)
+    start = 0
+    for end in ends:
+        keyless = False
+        for row in range(start, end):
+            state = _mix(salt[rows[row].code], np.uint64(rows[row].terms & _WHAT))
+            if rows[row].key:
+                ids[row] = _mix(state, rows[row].key)
+            else:
+                ids[row] = _mix(_mix(_mix(state, np.uint64(rows[row].time)), price[row]), quantity[row])
+                keyless = True
+        if keyless and end - start > 1:
+            _number_equal(ids, start, end)
+        start = end
     return ids
 
 
-def event_ids(
-    salt: NDArray[np.uint64],
-    what: NDArray[np.int32],
-    time: NDArray[np.int64],
-    price: NDArray[np.float64],
-    quantity: NDArray[np.float64],
-    key: NDArray[np.uint64],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-) -> NDArray[np.uint64]:
-    """Ids of the rows of frames ``starts[i]:ends[i]``.
+def event_ids(rows: NDArray[Any], salt: NDArray[np.uint64], ends: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Ids of pending rows, the frames of which end before ``ends``.
 
     With a venue id (``key``): instrument, position, cause and that id. Without: instrument, position, cause, event
     time, price and quantity as sent, and the ordinal among equal ones in the same frame.
+
+    :arg salt: by instrument code.
     """
-    return _event_ids(
-        salt, what, time.view(np.uint64), price.view(np.uint64), quantity.view(np.uint64), key, starts, ends
-    )
+    price, quantity = (np.ascontiguousarray(rows[name]).view(np.uint64) for name in ("price", "quantity"))
+    return _event_ids(rows, price, quantity, salt, ends)

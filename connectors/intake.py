@@ -29,7 +29,7 @@ from connectors.conversion import (
     terms,
 )
 from connectors.identity import text_key
-from schemas.batches import Batch, Tick
+from schemas.batches import Batch, LiquidationColumns, Tick
 from schemas.records import (
     COVERAGES,
     VENUES,
@@ -49,6 +49,8 @@ Source = tuple[str, str, bytes, int]
 """A frame as ``connectors.exchange.Frame``: venue, feed, payload, receive time."""
 
 RAW_LIMIT = 64 * 1024
+NOTHING = LiquidationColumns.empty()
+"""No rows; nobody writes to it."""
 HOURS_PER_YEAR = 8760.0
 
 
@@ -116,34 +118,33 @@ class Intake:
 
     def take(self) -> Batch:
         """Everything collected since the last call, converted."""
-        packed = np.frombuffer(b"".join(self.rows), ROW)
-        native = {name: np.ascontiguousarray(packed[name]) for name in ROW.names or ()}
-        rows = Rows(**native, rate=np.ones(len(packed)))
-        for row, rate in self.rates.items():
-            rows.rate[row] = rate
-        ends = np.array(self._ends, np.int64)
-        frame = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)) if len(rows.code) else ends[:0]
-        received = np.array([f[3] for f in self._frames], np.int64)[frame]
-        columns, sound = converted(rows, self.catalogue.columns, self._coverage, received, ends)
-        others = self.others
-        if not sound.all():
-            others = self._bury(rows, frame, sound)
-            columns = columns.take(sound)
-        batch = Batch(columns, self.catalogue.symbols, self.catalogue.assets, others, len(ends))
-        if self.track:
-            self.closing = [self._frames[i] for i in np.unique(frame)]
+        frames, symbols, assets = len(self._ends), self.catalogue.symbols, self.catalogue.assets
+        columns, others = NOTHING, self.others
+        self.closing = []
+        if self.rows:
+            rows = np.frombuffer(b"".join(self.rows), ROW)
+            ends = np.array(self._ends, np.int64)
+            received = np.array([f[3] for f in self._frames], np.int64)
+            columns, sound = converted(rows, self.rates, self.catalogue.columns, self._coverage, received, ends)
+            if self.track:
+                self.closing = [self._frames[i] for i in np.flatnonzero(np.diff(ends, prepend=0))]
+            if not sound.all():
+                others = self._bury(rows, ends, sound)
+                columns = columns.take(sound)
         self._clear()
-        return batch
+        return Batch(columns, symbols, assets, others, frames)
 
     def _bury(
-        self, rows: Rows, frame: NDArray[np.int64], sound: NDArray[np.bool_]
+        self, rows: Rows, ends: NDArray[np.int64], sound: NDArray[np.bool_]
     ) -> list[tuple[int, MarketRecord | Tick]]:
         """Dead letters in the place of unsound rows, and the other records moved up accordingly."""
         kept = np.concatenate([[0], np.cumsum(sound)])
         letters: list[tuple[int, int, MarketRecord | Tick]] = []
-        for row in np.flatnonzero(~sound):
-            contract = self.catalogue.contracts[rows.code[row]]
-            letters.append((int(row), 1, self._letter(int(frame[row]), complaint(rows, int(row), contract))))
+        for row in np.flatnonzero(~sound).tolist():
+            contract = self.catalogue.contracts[rows[row]["code"]]
+            frame = int(np.searchsorted(ends, row, side="right"))
+            reason = complaint(rows[row], self.rates.get(row, 1.0), contract)
+            letters.append((row, 1, self._letter(frame, reason)))
         merged = sorted([*letters, *((before, 0, record) for before, record in self.others)], key=lambda item: item[:2])
         return [(int(kept[before]), record) for before, _, record in merged]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import isnan
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.domain import kernel
-from flows.domain.arrivals import arrivals
-from flows.domain.kernel import SIGNAL, Arrivals, process
+from flows.domain.arrivals import NONE, closes, others
+from flows.domain.kernel import SIGNAL, process
 from flows.domain.rings import look
 from flows.domain.rules import Rules
 from flows.domain.state import (
@@ -103,19 +103,26 @@ class Detector:
         self.state.shard["open_level"] = rules.open_code
         self._told = kernel.told()
         self._parameters = rules.parameters()
-        self._cell = -1
         self._ids: dict[int, tuple[int, str]] = {}
         """Key and id of the newest cascade of each slot."""
 
     def process(self, batch: Batch) -> Detections:
         """Take in one batch."""
-        rows, origin, self._cell = arrivals(batch, self._cell)
         found = Detections([])
-        if len(rows.kind):
+        told, context = closes(batch.liquidations), others(batch)
+        if not len(told.key) and context is NONE:
+            return found
+        if len(self.assets) >= len(self.state.slot):
             self.state = with_slots(self.state, len(self.assets) + 1)
-            self._run(rows, origin, batch, found)
-        found.late = int(np.count_nonzero(rows.late))
-        found.scored = int(np.count_nonzero(rows.kind == kernel.LIQUIDATION)) - found.late
+        row = other = 0
+        why = -1
+        while why != kernel.DONE:
+            row, other, why = process(self.state, self._told, told, context, row, other, self._parameters)
+            self._collect(batch, found)
+            if why == kernel.MORE_ARENA:
+                self.state = with_arena(self.state)
+            elif why == kernel.MORE_RINGS:
+                self.state = with_rings(self.state)
         return found
 
     def finish(self, receive_time: int) -> Detections:
@@ -134,30 +141,21 @@ class Detector:
 
     def warm_up(self) -> None:
         """Compile, so that the first event does not wait for it."""
-        process(self.state, self._told, _nothing(), 0, self._parameters)
+        process(self.state, self._told, closes(LiquidationColumns.empty()), NONE, 0, 0, self._parameters)
         self.look(MARKET)
 
-    def _run(self, rows: Arrivals, origin: NDArray[np.int64], batch: Batch, found: Detections) -> None:
-        start = 0
-        while True:
-            start, why = process(self.state, self._told, rows, start, self._parameters)
-            self._collect(origin, batch, found)
-            if why == kernel.DONE:
-                return
-            if why == kernel.MORE_ARENA:
-                self.state = with_arena(self.state)
-            elif why == kernel.MORE_RINGS:
-                self.state = with_rings(self.state)
-
-    def _collect(self, origin: NDArray[np.int64], batch: Batch, found: Detections) -> None:
+    def _collect(self, batch: Batch, found: Detections) -> None:
         told = self._told
+        found.scored += int(told.n[4])
+        found.late += int(told.n[5])
         if not told.n[3]:
+            told.n[:] = 0
             return
         order = told.order[: told.n[3]]
         for kind, index in order[order[:, 0] != kernel.WINDOWS_TOLD].tolist():
             if kind == SIGNAL:
                 row = int(told.signal[index, 4])
-                found.records.append(self._signal(index, batch, int(origin[row]) if row >= 0 else -1))
+                found.records.append(self._signal(index, batch, row))
             else:
                 found.records.append(self._cascade(index))
         windows = int(told.n[1])
@@ -233,12 +231,6 @@ class Detector:
             entry_lags=[(t - started) / SECOND for t, _ in entered],
             floor=sums[FLOOR_USD] > 0,
         )
-
-
-def _nothing() -> Arrivals:
-    dtypes: tuple[Any, ...] = (np.int8, np.int32, np.int8, np.int64, np.int64, np.int16, np.float64, np.int64, np.bool_)
-    empty: list[Any] = [np.empty(0, dtype) for dtype in dtypes]
-    return Arrivals(*empty)
 
 
 def _asset(assets: Names, slot: int) -> str:

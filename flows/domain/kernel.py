@@ -17,6 +17,8 @@ from flows.domain.context import fall, funding, has_ring, open_interest
 from flows.domain.rings import add, align, at, insert, locate, read, reserve, tell
 from flows.domain.score import components, composite, effective_venues, level
 from flows.domain.state import (
+    ADL,
+    FLOOR,
     LONG_N,
     LONG_USD,
     MICRO,
@@ -25,6 +27,7 @@ from flows.domain.state import (
     N_WINDOWS,
     NEVER,
     RATE,
+    SHORT,
     SHORT_N,
     SHORT_USD,
     Events,
@@ -32,14 +35,19 @@ from flows.domain.state import (
     Slot,
     State,
 )
+from schemas.records import CAUSES, COVERAGES, POSITIONS, TIME_SOURCES
 
-LIQUIDATION, TICK, OPEN_INTEREST, FUNDING = range(4)
-"""Kinds of arrival."""
+TICK, OPEN_INTEREST, FUNDING = range(3)
+"""Kinds of arrival that are no liquidation."""
 DONE, FULL, MORE_ARENA, MORE_RINGS = range(4)
 """Why the pass stopped."""
 SIGNAL, WINDOWS_TOLD, CASCADE = range(3)
 """Kinds of telling."""
 OPENS, UPDATES, CLOSES = range(3)
+TICK_GRID = 100_000_000
+"""Receive time moves the clock in steps of this many nanoseconds."""
+SHORT_CODE, ADL_CODE, UNPROVEN_CODE = POSITIONS.index("short"), CAUSES.index("adl"), CAUSES.index("unknown")
+COMPLETE_CODE, TIMELESS_CODE = COVERAGES.index("complete"), TIME_SOURCES.index("none")
 Parameters = NDArray[np.float64]
 """See ``flows.domain.score``."""
 _RECENT = 10 * 1_000_000_000
@@ -50,24 +58,37 @@ _MARGIN = 8
 """Tellings one row can cause at most, windows apart."""
 
 
-class Arrivals(NamedTuple):
-    """What arrived, in order. ``usd`` and ``value`` are used by kind."""
+class Closes(NamedTuple):
+    """The columns of the liquidations that matter here, as in ``schemas.batches.LiquidationColumns``."""
 
+    key: NDArray[np.uint64]
+    venue: NDArray[np.int8]
+    asset: NDArray[np.int32]
+    position: NDArray[np.int8]
+    cause: NDArray[np.int8]
+    usd: NDArray[np.float64]
+    event_time: NDArray[np.int64]
+    receive_time: NDArray[np.int64]
+    coverage: NDArray[np.int8]
+    backfill: NDArray[np.bool_]
+    time_source: NDArray[np.int8]
+
+
+class Others(NamedTuple):
+    """What else arrived, each with the number of liquidations before it."""
+
+    before: NDArray[np.int64]
     kind: NDArray[np.int8]
     slot: NDArray[np.int32]
     venue: NDArray[np.int8]
     time: NDArray[np.int64]
-    usd: NDArray[np.int64]  # micro-USD of a liquidation
-    what: NDArray[np.int16]  # bits of a liquidation, see flows.domain.state
     value: NDArray[np.float64]  # open interest in base units, funding per 8 h
-    key: NDArray[np.int64]  # event id of a liquidation
-    late: NDArray[np.bool_]  # out: too late to be scored
 
 
 class Told(NamedTuple):
     """What came of it. ``order`` lists (kind, index) as it happened; the first ``n[kind]`` rows of each table count."""
 
-    n: NDArray[np.int64]  # 4: signals, windows, cascades, order
+    n: NDArray[np.int64]  # 6: signals, windows, cascades, order; liquidations scored, too late
     order: NDArray[np.int32]
     signal: NDArray[np.int64]  # slot, time, level, previous, row, cascade open, cascade key + 7 sums
     signal_score: NDArray[np.float64]  # score, acceleration, 6 components, 6 context
@@ -84,7 +105,7 @@ SIGNAL_HEAD, CASCADE_HEAD = 7, 8
 def told(room: int = 4096) -> Told:
     """Empty buffers."""
     return Told(
-        np.zeros(4, np.int64),
+        np.zeros(6, np.int64),
         np.zeros((room, 2), np.int32),
         np.zeros((room, SIGNAL_HEAD + N_SUMS), np.int64),
         np.zeros((room, 14), np.float64),
@@ -340,47 +361,85 @@ def _enter(event: Events, me: Slot, shard: Shard, time: int) -> bool:
     return reserve(event, me, shard)
 
 
+@compiled
+def _other(s: State, out: Told, o: Others, i: int) -> int:
+    """Take in context, or let time pass; DONE, or what must be made room for first."""
+    kind, slot, venue, time = o.kind[i], o.slot[i], o.venue[i], o.time[i]
+    if kind == TICK:
+        return DONE if _advance(s, out, time // TICK_GRID * TICK_GRID - s.shard[0].delay) else FULL
+    if kind == OPEN_INTEREST:
+        if not has_ring(s, slot, venue):
+            return MORE_RINGS
+        open_interest(s, slot, venue, time, o.value[i])
+    else:
+        funding(s, slot, venue, time, o.value[i])
+    return DONE
+
+
+@compiled(inline="always")
+def _bits(venue: int, position: int, cause: int, coverage: int) -> int:
+    """Venue, position, cause and coverage as ``what``."""
+    what = venue
+    if position == SHORT_CODE:
+        what |= SHORT
+    if cause == ADL_CODE:
+        what |= ADL
+    if coverage != COMPLETE_CODE:
+        what |= FLOOR
+    return what
+
+
 @compiled(nogil=True)
-def process(  # noqa: C901 - one plain loop; calls that take the state cost more than the arithmetic
-    s: State, out: Told, a: Arrivals, start: int, p: Parameters
-) -> tuple[int, int]:
-    """Work through arrivals from row ``start``; how far it came, and why it stopped."""
-    event, shard = s.event, s.shard[0]
-    market = s.slot[0]
-    for row in range(start, len(a.kind)):
-        kind, slot, time = a.kind[row], a.slot[row], a.time[row]
-        if kind == LIQUIDATION:
-            if time < shard.clock - shard.lateness:
-                a.late[row] = True
-                continue
-            if time > shard.clock and not _nothing_due(shard, time) and not _advance(s, out, time):
-                return row, FULL
-            if out.n[3] + _MARGIN >= len(out.order):
-                return row, FULL
-            shard.clock = max(shard.clock, time)
-            me = s.slot[slot]
-            if not (_enter(event, me, shard, time) and _enter(event, market, shard, time)):
-                return row, MORE_ARENA
-            usd, what, key = a.usd[row], a.what[row], a.key[row]
+def process(  # noqa: C901 - one plain loop: calls that take the state cost more than the arithmetic
+    s: State, out: Told, c: Closes, o: Others, row: int, other: int, p: Parameters
+) -> tuple[int, int, int]:
+    """Work through arrivals from these rows on; how far it came in each, and why it stopped."""
+    event, slots, shard, market = s.event, s.slot, s.shard[0], s.slot[0]
+    # Taken out of their tuples once: each taking is counted, and there are millions of rows.
+    keys, venues, assets, positions, causes, worth, times, received, coverages, backfill, sources = c
+    before, n, room, rows = o.before, out.n, len(out.order) - _MARGIN, len(c.key)
+    while True:
+        while other < len(before) and before[other] <= row:
+            why = _other(s, out, o, other)
+            if why != DONE:
+                return row, other, why
+            other += 1
+        if row == rows:
+            return row, other, DONE
+        cause = causes[row]
+        if backfill[row] or cause == UNPROVEN_CODE or sources[row] == TIMELESS_CODE:
+            row += 1
+            continue
+        cell = received[row] // TICK_GRID
+        if cell > shard.cell:
+            if not _advance(s, out, cell * TICK_GRID - shard.delay):
+                return row, other, FULL
+            shard.cell = cell
+        # An event cannot have happened after it was received: a fast venue clock must not make others late.
+        time = min(times[row], received[row])
+        if time < shard.clock - shard.lateness:
+            n[5] += 1
+            row += 1
+            continue
+        if time > shard.clock and not _nothing_due(shard, time) and not _advance(s, out, time):
+            return row, other, FULL
+        if n[3] >= room:
+            return row, other, FULL
+        shard.clock = max(shard.clock, time)
+        slot = assets[row] + 1
+        if not (_enter(event, slots[slot], shard, time) and _enter(event, market, shard, time)):
+            return row, other, MORE_ARENA
+        usd = np.int64(np.rint(worth[row] * MICRO)) if worth[row] > 0.0 else np.int64(0)
+        what = _bits(np.int64(venues[row]), positions[row], cause, coverages[row])
+        key = np.int64(keys[row])
+        for k in range(2):
+            place = slot if k == 0 else 0
+            me = slots[place]
             previous = me.level
             happened = _take(event, me, shard, time, usd, what, key, p)
             if shard.snapshot and not me.is_dirty:
-                _touch(s, slot)
+                _touch(s, place)
             if happened:
-                _tell(s, out, slot, time, previous, row, happened)
-            previous = market.level
-            happened = _take(event, market, shard, time, usd, what, key, p)
-            if shard.snapshot and not market.is_dirty:
-                _touch(s, 0)
-            if happened:
-                _tell(s, out, 0, time, previous, row, happened)
-        elif kind == TICK:
-            if not _advance(s, out, time - shard.delay):
-                return row, FULL
-        elif kind == OPEN_INTEREST:
-            if not has_ring(s, slot, a.venue[row]):
-                return row, MORE_RINGS
-            open_interest(s, slot, a.venue[row], time, a.value[row])
-        else:
-            funding(s, slot, a.venue[row], time, a.value[row])
-    return len(a.kind), DONE
+                _tell(s, out, place, time, previous, row, happened)
+        n[4] += 1
+        row += 1

@@ -103,6 +103,7 @@ SHARD = np.dtype(
         ("snapshot", np.int64),
         ("open_level", np.int64),
         ("clock", np.int64),  # newest time known
+        ("cell", np.int64),  # newest cell of the receive-time grid
         ("arena_used", np.int64),
         ("free", np.int64),  # the first free block, chained by ``time``; -1 none
         ("rings_used", np.int64),
@@ -173,6 +174,7 @@ def _slots(count: int) -> NDArray[Any]:
 def allocate(slots: int = 64, arena: int = ARENA, rings: int = 16) -> State:
     """An empty state."""
     shard = np.zeros(1, SHARD)
+    shard["cell"] = -1
     shard["clock"], shard["falls_due"], shard["free"] = NEVER, -NEVER, -1
     return State(np.zeros(arena, EVENT), _slots(slots), np.zeros(rings, RING), shard, np.zeros(slots, np.int64))
 
