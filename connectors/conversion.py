@@ -11,13 +11,13 @@ import struct
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from connectors.catalogue import Contract, ContractColumns
 from connectors.identity import event_ids
 from schemas.batches import LiquidationColumns
 from schemas.clock import SECOND
+from schemas.compiled import compiled
 from schemas.instruments import CONTRACT_UNITS
 from schemas.records import CAUSES, COVERAGES, POSITIONS, PRICE_KINDS, TIME_SOURCES, Cause, Position, PriceKind
 
@@ -124,7 +124,7 @@ def converted(
     return columns, flags[1]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _work_out(
     rows: Rows,
     rate: NDArray[np.float64],

@@ -6,8 +6,9 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from schemas.compiled import compiled
 
 _WHAT = 0b111
 """The bits of ``terms`` that tell position and cause."""
@@ -20,7 +21,7 @@ def text_key(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _mix(state: np.uint64, value: np.uint64) -> np.uint64:
     """One round of splitmix64 (Steele, Lea, Flood 2014) over state xor value."""
     z = (state ^ value) + np.uint64(0x9E3779B97F4A7C15)
@@ -29,7 +30,7 @@ def _mix(state: np.uint64, value: np.uint64) -> np.uint64:
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True)
+@compiled
 def _number_equal(ids: NDArray[np.uint64], start: int, end: int) -> None:
     """Give the second, third ... of equal ids in a frame ids of their own."""
     if end - start <= _QUADRATIC:
@@ -50,7 +51,7 @@ def _number_equal(ids: NDArray[np.uint64], start: int, end: int) -> None:
             ids[row] = _mix(own, np.uint64(ordinal))
 
 
-@njit(cache=True)
+@compiled
 def _event_ids(
     rows: NDArray[Any],
     price: NDArray[np.uint64],

@@ -349,6 +349,7 @@ class VenueIntake:
         if remaining == 0:
             state, left = "flat", 0.0
         time, received = self._clocks(time)
+        order_id, client_id, detail, trade_id = str(order_id), str(client_id), str(detail), str(trade_id)
         identity = text_key(
             "|".join(
                 (self.name, instrument, event, order_id, client_id, str(time), repr(quantity), repr(price), trade_id)

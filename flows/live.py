@@ -31,7 +31,6 @@ from connectors.source import FeedSource
 from connectors.venue_feeds import VenueFeeds
 from flows import assembly
 from flows.archive import Archive
-from flows.domain.compiled import is_warm
 from flows.domain.detector import Detector
 from flows.domain.duplicates import Seen
 from flows.domain.rules import Rules
@@ -39,6 +38,7 @@ from flows.figures import Figures
 from flows.settings import Settings
 from flows.stages import Outcome, detected, execute, normalised
 from schemas.clock import SECOND, Clock, system_clock
+from schemas.compiled import is_warm
 from schemas.instruments import Instrument
 from sinks.background import BackgroundHistory
 from sinks.callback import CallbackSink

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-from flows.domain.compiled import compiled
 from flows.domain.state import (
     HOURS,
     N_VENUES,
@@ -22,6 +21,7 @@ from flows.domain.state import (
     Slot,
     State,
 )
+from schemas.compiled import compiled
 
 _MINUTE = 60 * 1_000_000_000
 _HOUR = 60 * _MINUTE

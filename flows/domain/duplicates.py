@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.compiled import compiled
 from schemas.batches import Batch
+from schemas.compiled import compiled
 
 ROOM = 1 << 18
 _SPREAD = 0x9E3779B97F4A7C15

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.compiled import compiled
 from flows.domain.context import fall, funding, has_ring, open_interest
 from flows.domain.rings import add, align, at, insert, locate, read, reserve, tell
 from flows.domain.score import components, composite, effective_venues, level
@@ -35,6 +34,7 @@ from flows.domain.state import (
     Slot,
     State,
 )
+from schemas.compiled import compiled
 from schemas.records import CAUSES, COVERAGES, POSITIONS, TIME_SOURCES
 
 TICK, OPEN_INTEREST, FUNDING = range(3)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.compiled import compiled
 from flows.domain.state import (
     ADL,
     ADL_N,
@@ -33,6 +32,7 @@ from flows.domain.state import (
     Shard,
     Slot,
 )
+from schemas.compiled import compiled
 
 
 @compiled(inline="always")

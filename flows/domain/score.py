@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.compiled import compiled
+from schemas.compiled import compiled
 
 SPAN, VELOCITY, ACCELERATION, VOLUME, VENUES, FUNDING, OPEN_INTEREST, BOOST_ABOVE, BOOST = range(9)
 WEIGHTS = 9

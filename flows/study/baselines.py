@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.compiled import compiled
 from flows.domain.state import MICRO
 from flows.study import features
 from flows.study.events import Events, stretches
 from flows.study.fit import Isotonic, Standard, logistic
 from flows.study.labels import Labels
 from schemas.clock import MINUTE, SECOND
+from schemas.compiled import compiled
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]

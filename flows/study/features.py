@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.compiled import compiled
 from flows.domain.decays import N_FEATURES, N_SCALES, cleared, features, sums, take
 from flows.domain.model import STEP, due, learn, probability, remember
 from flows.domain.state import NEVER
 from flows.study.events import SILENCE, Events
+from schemas.compiled import compiled
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
