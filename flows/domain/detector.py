@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flows.domain import kernel
 from flows.domain.arrivals import NONE, closes, others
-from flows.domain.kernel import SIGNAL, process
+from flows.domain.kernel import process
 from flows.domain.rings import look
 from flows.domain.rules import Rules
 from flows.domain.state import (
@@ -33,6 +33,7 @@ from flows.domain.state import (
     with_rings,
     with_slots,
 )
+from flows.domain.telling import SIGNAL, WINDOWS_TOLD, told
 from schemas.batches import Batch, LiquidationColumns, Names, Tick
 from schemas.cascades import COMPONENTS, LEVELS, MARKET, WINDOWS, CascadeUpdate, Level, Side, Signal, WindowMetrics
 from schemas.clock import SECOND
@@ -101,7 +102,7 @@ class Detector:
         for name in ("span", "lateness", "delay", "hold", "snapshot"):
             self.state.shard[name] = getattr(rules, name)
         self.state.shard["open_level"] = rules.open_code
-        self._told = kernel.told()
+        self._told = told()
         self._parameters = rules.parameters()
         self._ids: dict[int, tuple[int, str]] = {}
         """Key and id of the newest cascade of each slot."""
@@ -152,7 +153,7 @@ class Detector:
             told.n[:] = 0
             return
         order = told.order[: told.n[3]]
-        for kind, index in order[order[:, 0] != kernel.WINDOWS_TOLD].tolist():
+        for kind, index in order[order[:, 0] != WINDOWS_TOLD].tolist():
             if kind == SIGNAL:
                 row = int(told.signal[index, 4])
                 found.records.append(self._signal(index, batch, row))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.domain.context import fall, funding, has_ring, open_interest
-from flows.domain.rings import add, align, at, insert, locate, read, reserve, tell
+from flows.domain.rings import add, align, at, insert, locate, read, reserve
 from flows.domain.score import components, composite, effective_venues, level
 from flows.domain.state import (
     ADL,
@@ -21,9 +21,7 @@ from flows.domain.state import (
     LONG_N,
     LONG_USD,
     MICRO,
-    N_SUMS,
     N_VENUES,
-    N_WINDOWS,
     NEVER,
     RATE,
     SHORT,
@@ -34,6 +32,7 @@ from flows.domain.state import (
     Slot,
     State,
 )
+from flows.domain.telling import CLOSES, MARGIN, OPENS, UPDATES, Told, has_room, tell_cascade, tell_signal, tell_windows
 from schemas.compiled import compiled
 from schemas.records import CAUSES, COVERAGES, POSITIONS, TIME_SOURCES
 
@@ -41,9 +40,6 @@ TICK, OPEN_INTEREST, FUNDING = range(3)
 """Kinds of arrival that are no liquidation."""
 DONE, FULL, MORE_ARENA, MORE_RINGS = range(4)
 """Why the pass stopped."""
-SIGNAL, WINDOWS_TOLD, CASCADE = range(3)
-"""Kinds of telling."""
-OPENS, UPDATES, CLOSES = range(3)
 TICK_GRID = 100_000_000
 """Receive time moves the clock in steps of this many nanoseconds."""
 SHORT_CODE, ADL_CODE, UNPROVEN_CODE = POSITIONS.index("short"), CAUSES.index("adl"), CAUSES.index("unknown")
@@ -54,8 +50,6 @@ _RECENT = 10 * 1_000_000_000
 """A cascade counts in what happened this long before it was recognised."""
 _ROSE, _OPENED, _JOINED = 1, 2, 4
 """Bits: the level rose, a cascade opened, a venue new to the open cascade came in."""
-_MARGIN = 8
-"""Tellings one row can cause at most, windows apart."""
 
 
 class Closes(NamedTuple):
@@ -83,83 +77,6 @@ class Others(NamedTuple):
     venue: NDArray[np.int8]
     time: NDArray[np.int64]
     value: NDArray[np.float64]  # open interest in base units, funding per 8 h
-
-
-class Told(NamedTuple):
-    """What came of it. ``order`` lists (kind, index) as it happened; the first ``n[kind]`` rows of each table count."""
-
-    n: NDArray[np.int64]  # 6: signals, windows, cascades, order; liquidations scored, too late
-    order: NDArray[np.int32]
-    signal: NDArray[np.int64]  # slot, time, level, previous, row, cascade open, cascade key + 7 sums
-    signal_score: NDArray[np.float64]  # score, acceleration, 6 components, 6 context
-    window: NDArray[np.int64]  # slot, time + W x 9
-    window_venues: NDArray[np.int32]  # W x V
-    cascade: NDArray[np.int64]  # slot, time, state, opened, started, level, peak level, key + 7 sums
-    cascade_score: NDArray[np.float64]  # score, peak
-    cascade_entry: NDArray[np.int64]  # V
-
-
-SIGNAL_HEAD, CASCADE_HEAD = 7, 8
-
-
-def told(room: int = 4096) -> Told:
-    """Empty buffers."""
-    return Told(
-        np.zeros(6, np.int64),
-        np.zeros((room, 2), np.int32),
-        np.zeros((room, SIGNAL_HEAD + N_SUMS), np.int64),
-        np.zeros((room, 14), np.float64),
-        np.zeros((room, 2 + N_WINDOWS * (N_SUMS + 2)), np.int64),
-        np.zeros((room, N_WINDOWS, N_VENUES), np.int32),
-        np.zeros((room, CASCADE_HEAD + N_SUMS), np.int64),
-        np.zeros((room, 2), np.float64),
-        np.zeros((room, N_VENUES), np.int64),
-    )
-
-
-@compiled
-def _note(out: Told, kind: int) -> int:
-    """Take the next row of a table."""
-    index = out.n[kind]
-    out.n[kind] += 1
-    out.order[out.n[3], 0] = kind
-    out.order[out.n[3], 1] = index
-    out.n[3] += 1
-    return index
-
-
-@compiled
-def _tell_signal(s: State, out: Told, slot: int, time: int, previous: int, row: int) -> None:
-    """The level changed; the figures behind it are in the shard's scratch."""
-    me = s.slot[slot]
-    shard = s.shard[0]
-    i = _note(out, SIGNAL)
-    line = out.signal[i]
-    line[0], line[1], line[2], line[3], line[4] = slot, time, me.level, previous, row
-    line[5], line[6] = me.open, me.key
-    for k in range(N_SUMS):
-        line[SIGNAL_HEAD + k] = shard.sums[k]
-    figures = out.signal_score[i]
-    figures[0], figures[1] = me.score, shard.acceleration
-    for k in range(6):
-        figures[2 + k] = shard.parts[k]
-        figures[8 + k] = me.context[k]
-
-
-@compiled
-def _tell_cascade(s: State, out: Told, slot: int, time: int, state: int) -> None:
-    me = s.slot[slot]
-    i = _note(out, CASCADE)
-    line = out.cascade[i]
-    line[0], line[1], line[2], line[3], line[4] = slot, time, state, me.opened, me.started
-    line[5], line[6], line[7] = me.level, me.peak_level, me.key
-    for k in range(N_SUMS):
-        line[CASCADE_HEAD + k] = me.cascade[k]
-    out.cascade_score[i, 0] = me.score
-    out.cascade_score[i, 1] = me.peak
-    for v in range(N_VENUES):
-        out.cascade_entry[i, v] = me.entry[v]
-    me.changed = False
 
 
 @compiled
@@ -245,11 +162,11 @@ def _tell(s: State, out: Told, slot: int, time: int, previous: int, row: int, ha
     """Say what an event brought about in a slot."""
     me = s.slot[slot]
     if happened & _ROSE:
-        _tell_signal(s, out, slot, time, previous, row)
+        tell_signal(s, out, slot, time, previous, row)
     if happened & _OPENED:
-        _tell_cascade(s, out, slot, time, OPENS)
+        tell_cascade(s, out, slot, time, OPENS)
     elif me.open:
-        _tell_cascade(s, out, slot, time, UPDATES)
+        tell_cascade(s, out, slot, time, UPDATES)
 
 
 @compiled
@@ -267,13 +184,13 @@ def _fall(s: State, out: Told, slot: int, due: int) -> None:
     read(s.event, me, me.now, shard.span, shard.sums, shard.earlier, shard.counts)
     shard.acceleration = 0.0
     shard.parts[:] = np.nan
-    _tell_signal(s, out, slot, due, previous, -1)
+    tell_signal(s, out, slot, due, previous, -1)
     if me.open:
         if reached == 0:
             me.open = False
-            _tell_cascade(s, out, slot, due, CLOSES)
+            tell_cascade(s, out, slot, due, CLOSES)
         else:
-            _tell_cascade(s, out, slot, due, UPDATES)
+            tell_cascade(s, out, slot, due, UPDATES)
 
 
 @compiled
@@ -291,23 +208,6 @@ def _next_fall(s: State) -> int:
 
 
 @compiled
-def _tell_windows(s: State, out: Told, slot: int, time: int) -> None:
-    me = s.slot[slot]
-    i = _note(out, WINDOWS_TOLD)
-    out.window[i, 0], out.window[i, 1] = slot, time
-    figures = out.window[i, 2:].reshape(N_WINDOWS, N_SUMS + 2)
-    tell(s.event, me, s.shard[0], time, figures, out.window_venues[i])
-    if me.open and me.changed:
-        _tell_cascade(s, out, slot, time, UPDATES)
-
-
-@compiled
-def _room(out: Told) -> bool:
-    used = max(out.n[0], out.n[1], out.n[2]) + _MARGIN
-    return used < len(out.signal) and out.n[3] + _MARGIN < len(out.order)
-
-
-@compiled
 def _advance(s: State, out: Told, time: int) -> bool:
     """Let everything due until ``time`` happen, in order of its due time; false where the buffers are full."""
     if time <= s.shard[0].clock:
@@ -317,7 +217,7 @@ def _advance(s: State, out: Told, time: int) -> bool:
         falls_due = s.shard[0].falls_due
         if min(told_due, falls_due) > time:
             break
-        if not _room(out):
+        if not has_room(out):
             return False
         if falls_due <= told_due:
             slot = _next_fall(s)
@@ -327,7 +227,7 @@ def _advance(s: State, out: Told, time: int) -> bool:
             continue
         slot = s.dirty[s.shard[0].told]
         s.slot[slot].is_dirty = False
-        _tell_windows(s, out, slot, told_due)
+        tell_windows(s, out, slot, told_due)
         s.shard[0].told += 1
         if s.shard[0].told == s.shard[0].dirty:
             s.shard[0].dirty = 0
@@ -397,7 +297,7 @@ def process(  # noqa: C901 - one plain loop: calls that take the state cost more
     event, slots, shard, market = s.event, s.slot, s.shard[0], s.slot[0]
     # Taken out of their tuples once: each taking is counted, and there are millions of rows.
     keys, venues, assets, positions, causes, worth, times, received, coverages, backfill, sources = c
-    before, n, room, rows = o.before, out.n, len(out.order) - _MARGIN, len(c.key)
+    before, n, room, rows = o.before, out.n, len(out.order) - MARGIN, len(c.key)
     while True:
         while other < len(before) and before[other] <= row:
             why = _other(s, out, o, other)

@@ -1,0 +1,118 @@
+"""What comes of a pass: signals, windows and cascade updates, appended to plain buffers in the order they happened.
+
+Compiled. ``flows.domain.detector`` spells them out as records.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.domain.rings import tell
+from flows.domain.state import N_SUMS, N_VENUES, N_WINDOWS, State
+from schemas.compiled import compiled
+
+SIGNAL, WINDOWS_TOLD, CASCADE = range(3)
+"""Kinds of telling."""
+OPENS, UPDATES, CLOSES = range(3)
+MARGIN = 8
+"""Tellings one row can cause at most, windows apart."""
+
+
+class Told(NamedTuple):
+    """What came of it. ``order`` lists (kind, index) as it happened; the first ``n[kind]`` rows of each table count."""
+
+    n: NDArray[np.int64]  # 6: signals, windows, cascades, order; liquidations scored, too late
+    order: NDArray[np.int32]
+    signal: NDArray[np.int64]  # slot, time, level, previous, row, cascade open, cascade key + 7 sums
+    signal_score: NDArray[np.float64]  # score, acceleration, 6 components, 6 context
+    window: NDArray[np.int64]  # slot, time + W x 9
+    window_venues: NDArray[np.int32]  # W x V
+    cascade: NDArray[np.int64]  # slot, time, state, opened, started, level, peak level, key + 7 sums
+    cascade_score: NDArray[np.float64]  # score, peak
+    cascade_entry: NDArray[np.int64]  # V
+
+
+SIGNAL_HEAD, CASCADE_HEAD = 7, 8
+
+
+def told(room: int = 4096) -> Told:
+    """Empty buffers."""
+    return Told(
+        np.zeros(6, np.int64),
+        np.zeros((room, 2), np.int32),
+        np.zeros((room, SIGNAL_HEAD + N_SUMS), np.int64),
+        np.zeros((room, 14), np.float64),
+        np.zeros((room, 2 + N_WINDOWS * (N_SUMS + 2)), np.int64),
+        np.zeros((room, N_WINDOWS, N_VENUES), np.int32),
+        np.zeros((room, CASCADE_HEAD + N_SUMS), np.int64),
+        np.zeros((room, 2), np.float64),
+        np.zeros((room, N_VENUES), np.int64),
+    )
+
+
+@compiled
+def _note(out: Told, kind: int) -> int:
+    """Take the next row of a table."""
+    index = out.n[kind]
+    out.n[kind] += 1
+    out.order[out.n[3], 0] = kind
+    out.order[out.n[3], 1] = index
+    out.n[3] += 1
+    return index
+
+
+@compiled
+def tell_signal(s: State, out: Told, slot: int, time: int, previous: int, row: int) -> None:
+    """The level changed; the figures behind it are in the shard's scratch."""
+    me = s.slot[slot]
+    shard = s.shard[0]
+    i = _note(out, SIGNAL)
+    line = out.signal[i]
+    line[0], line[1], line[2], line[3], line[4] = slot, time, me.level, previous, row
+    line[5], line[6] = me.open, me.key
+    for k in range(N_SUMS):
+        line[SIGNAL_HEAD + k] = shard.sums[k]
+    figures = out.signal_score[i]
+    figures[0], figures[1] = me.score, shard.acceleration
+    for k in range(6):
+        figures[2 + k] = shard.parts[k]
+        figures[8 + k] = me.context[k]
+
+
+@compiled
+def tell_cascade(s: State, out: Told, slot: int, time: int, state: int) -> None:
+    """Where the cascade of a slot stands."""
+    me = s.slot[slot]
+    i = _note(out, CASCADE)
+    line = out.cascade[i]
+    line[0], line[1], line[2], line[3], line[4] = slot, time, state, me.opened, me.started
+    line[5], line[6], line[7] = me.level, me.peak_level, me.key
+    for k in range(N_SUMS):
+        line[CASCADE_HEAD + k] = me.cascade[k]
+    out.cascade_score[i, 0] = me.score
+    out.cascade_score[i, 1] = me.peak
+    for v in range(N_VENUES):
+        out.cascade_entry[i, v] = me.entry[v]
+    me.changed = False
+
+
+@compiled
+def tell_windows(s: State, out: Told, slot: int, time: int) -> None:
+    """All six windows of a slot, and its open cascade where that changed."""
+    me = s.slot[slot]
+    i = _note(out, WINDOWS_TOLD)
+    out.window[i, 0], out.window[i, 1] = slot, time
+    figures = out.window[i, 2:].reshape(N_WINDOWS, N_SUMS + 2)
+    tell(s.event, me, s.shard[0], time, figures, out.window_venues[i])
+    if me.open and me.changed:
+        tell_cascade(s, out, slot, time, UPDATES)
+
+
+@compiled
+def has_room(out: Told) -> bool:
+    """Whether all that one row can cause still fits."""
+    used = max(out.n[0], out.n[1], out.n[2]) + MARGIN
+    return used < len(out.signal) and out.n[3] + MARGIN < len(out.order)
