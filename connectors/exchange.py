@@ -29,6 +29,12 @@ UNREADABLE = (
 )
 """What a session may raise on a frame it cannot understand."""
 
+
+def fields(body: Any) -> list[str]:
+    """What a body that is not understood has, for the reason of its dead letter."""
+    return sorted(body)[:12] if isinstance(body, dict) else [type(body).__name__]
+
+
 _LONGEST_HEARTBEAT = 256
 _HEARTBEAT = re.compile(rb'pong|heartbeat|"hb"', re.IGNORECASE).search
 

@@ -107,7 +107,7 @@ class Signal(Struct, frozen=True, gc=False, tag_field="kind", tag="signal"):
     previous: Level
     score: float
     components: dict[str, float | None]
-    """Each of ``COMPONENTS``, 0 to 1; ``None`` where the context is missing."""
+    """Each of ``COMPONENTS``, 0 to 1; ``None`` where the context is missing, and all where time alone decided."""
     weights: dict[str, float]
     """The weights used, sum 1: those of missing contexts are spread over the rest, visibly."""
     context: dict[str, float | None]

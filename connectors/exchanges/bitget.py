@@ -33,6 +33,7 @@ from connectors.exchange import (
     RateLimit,
     Request,
     Session,
+    fields,
 )
 from connectors.intake import terms
 from schemas.clock import MILLISECOND
@@ -136,7 +137,7 @@ class BitgetSession(Session):
             case {"symbol": str(symbol), "category": _}:
                 self._ticker(symbol, body, body)
             case _:
-                raise ValueError(f"no frame of this venue has the fields {_fields(body)}")
+                raise ValueError(f"no frame of this venue has the fields {fields(body)}")
 
     def _read_topic(self, topic: str, rows: list[Any], argument: dict[str, Any], body: dict[str, Any]) -> None:
         if topic == "liquidation":
@@ -217,10 +218,6 @@ class BitgetSession(Session):
             unit="base",
             detail=f"{done.side} {done.status}",
         )
-
-
-def _fields(body: Any) -> list[str]:
-    return sorted(body)[:12] if isinstance(body, dict) else [type(body).__name__]
 
 
 _PRODUCTS = {"USDT": "usdt-futures", "USD": "coin-futures", "USDC": "usdc-futures"}

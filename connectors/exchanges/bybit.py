@@ -33,6 +33,7 @@ from connectors.exchange import (
     RateLimit,
     Request,
     Session,
+    fields,
 )
 from connectors.intake import SAMPLED, VenueIntake, terms
 from schemas.clock import MILLISECOND
@@ -185,7 +186,7 @@ class BybitSession(Session):
             case {"symbol": str(symbol), "markPrice": _}:
                 self._told(symbol, _numbers(body), _numbers(body), 0)
             case _:
-                raise ValueError(f"no frame of this venue has the fields {_fields(body)}")
+                raise ValueError(f"no frame of this venue has the fields {fields(body)}")
 
     def _read_topic(self, topic: str, data: Any, body: dict[str, Any]) -> None:
         name, _, symbol = topic.partition(".")
@@ -280,10 +281,6 @@ def _numbers(row: dict[str, Any]) -> dict[str, float]:
     if not all(map(math.isfinite, found.values())) or found.get("fundingIntervalHour", 8.0) <= 0:
         raise ValueError(f"a number of the ticker is none: {found}")
     return found
-
-
-def _fields(body: Any) -> list[str]:
-    return sorted(body)[:12] if isinstance(body, dict) else [type(body).__name__]
 
 
 class Bybit(Exchange):

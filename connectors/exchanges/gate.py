@@ -35,6 +35,7 @@ from connectors.exchange import (
     RateLimit,
     Request,
     Session,
+    fields,
 )
 from connectors.intake import terms
 from schemas.clock import MILLISECOND, SECOND
@@ -221,7 +222,7 @@ class GateSession(Session):
                 self._remember(row)
                 self.intake.control("metadata", name)
             case _:
-                raise ValueError(f"no row of this venue has the fields {_fields(row)}")
+                raise ValueError(f"no row of this venue has the fields {fields(row)}")
 
     def _remember(self, row: dict[str, Any]) -> None:
         seconds = int(row.get("funding_interval", 0))
@@ -277,10 +278,6 @@ class GateSession(Session):
 def _position(size: float) -> Position:
     """Of a signed position."""
     return "long" if size > 0 else "short"
-
-
-def _fields(body: Any) -> list[str]:
-    return sorted(body)[:12] if isinstance(body, dict) else [type(body).__name__]
 
 
 _DECIMAL_SIZES = (("X-Gate-Size-Decimal", "1"),)

@@ -35,6 +35,7 @@ from connectors.exchange import (
     RateLimit,
     Request,
     Session,
+    fields,
 )
 from connectors.intake import BACKFILL, VenueIntake, terms
 from schemas.clock import HOUR, MILLISECOND, SECOND
@@ -195,7 +196,7 @@ class OkxSession(Session):
             case {"instId": str()}:
                 self._read_row(body)
             case _:
-                raise ValueError(f"no frame of this venue has the fields {_fields(body)}")
+                raise ValueError(f"no frame of this venue has the fields {fields(body)}")
 
     def _read_body(self, rows: list[Any]) -> None:
         if rows and "ctVal" in rows[0]:
@@ -252,7 +253,7 @@ class OkxSession(Session):
             case {"instId": symbol, "markPx": mark, "ts": time}:
                 self.intake.mark_price(symbol, float(mark), int(time) * MILLISECOND)
             case _:
-                raise ValueError(f"no row of this venue has the fields {_fields(row)}")
+                raise ValueError(f"no row of this venue has the fields {fields(row)}")
 
     def _hours(self, symbol: str, row: dict[str, Any]) -> float:
         """The interval is between the two payments told; either neighbour of ``fundingTime`` will do."""
@@ -334,10 +335,6 @@ def _held(pos_side: str, order: str) -> Position:
     if pos_side in {"long", "short"}:
         return "long" if pos_side == "long" else "short"
     return "long" if order == "sell" else "short"
-
-
-def _fields(body: Any) -> list[str]:
-    return sorted(body)[:12] if isinstance(body, dict) else [type(body).__name__]
 
 
 class Okx(Exchange):

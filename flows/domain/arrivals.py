@@ -7,21 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.kernel import FUNDING, OPEN_INTEREST, TICK, Closes, Others
+from flows.domain.kernel import FUNDING, OPEN_INTEREST, TICK, TIMELESS_CODE, UNPROVEN_CODE, Closes, Others
 from schemas.batches import Batch, LiquidationColumns
 from schemas.batches import Tick as TickItem
-from schemas.records import CAUSES, TIME_SOURCES, VENUES, Funding, OpenInterest
+from schemas.records import VENUES, Funding, OpenInterest
 
 _FUNDING_HOURS = 8.0
-_UNPROVEN = CAUSES.index("unknown")
-_TIMELESS = TIME_SOURCES.index("none")
 _VENUE = {venue: code for code, venue in enumerate(VENUES)}
 
 
 def scorable(batch: Batch) -> NDArray[np.bool_]:
     """Which liquidations are scored: no backfill, no unproven cause, no event without any time."""
     c = batch.liquidations
-    mask: NDArray[np.bool_] = ~c.backfill & (c.cause != _UNPROVEN) & (c.time_source != _TIMELESS)
+    mask: NDArray[np.bool_] = ~c.backfill & (c.cause != UNPROVEN_CODE) & (c.time_source != TIMELESS_CODE)
     return mask
 
 
