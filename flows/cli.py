@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from schemas.errors import BreakwaterError
-from schemas.records import VENUES
+from schemas.records import RECORDED_ONLY, VENUES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,10 +70,10 @@ def _write(text: str) -> None:
 
 
 def _venue(name: str) -> str:
-    if name not in VENUES:
-        from flows.settings import nearest
+    if name not in VENUES or name in RECORDED_ONLY:
+        from flows.settings import LISTENED, nearest
 
-        hint = nearest(name, VENUES) or f"; there are {', '.join(VENUES)}"
+        hint = nearest(name, LISTENED) or f"; there are {', '.join(LISTENED)}"
         raise typer.BadParameter(f"no venue {name!r}{hint}")
     return name
 
