@@ -31,7 +31,7 @@ scoreboard: venv ## how good the probability is, on the recordings in BREAKWATER
 	@$(PY) -m flows.study.scoreboard $(ARGS)
 
 lock:           ## resolve the dependencies anew (needs uv)
-	@uv pip compile --universal --generate-hashes --no-header --group dev pyproject.toml -o requirements.lock -q
+	@uv pip compile --universal --generate-hashes --no-header --group dev --extra live pyproject.toml -o requirements.lock -q
 
 clean:          ## remove the environment and every generated file
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
