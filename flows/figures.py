@@ -9,8 +9,9 @@ import numpy as np
 
 from connectors.exchange import Exchange
 from connectors.reader import FeedFigures
+from flows.domain.constants import MICRO
 from flows.domain.detector import Detector, Look
-from flows.domain.state import FLOOR_USD, LONG_N, LONG_USD, MICRO, SHORT_N, SHORT_USD
+from flows.domain.state import FLOOR_USD, LONG_N, LONG_USD, SHORT_N, SHORT_USD
 from flows.stages import Outcome
 from schemas.cascades import MARKET, WINDOWS, CascadeUpdate, Signal
 from schemas.clock import SECOND, Clock

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 
+from flows.domain.constants import N_VENUES
 from flows.domain.state import (
     HOURS,
-    N_VENUES,
     OI_1M,
     OI_SAMPLES,
     OI_SPACING,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.state import MICRO, N_VENUES, NEVER
+from flows.domain.constants import MICRO, N_VENUES, NEVER
 from schemas.compiled import compiled
 
 SCALES = (1.0, 3.0, 10.0, 60.0, 300.0, 1800.0)

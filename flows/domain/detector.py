@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flows.domain import kernel
 from flows.domain.arrivals import NONE, closes, others
+from flows.domain.constants import MICRO, NEVER
 from flows.domain.kernel import process
 from flows.domain.rings import look
 from flows.domain.rules import Rules
@@ -22,9 +23,7 @@ from flows.domain.state import (
     FLOOR_USD,
     LONG_N,
     LONG_USD,
-    MICRO,
     N_SUMS,
-    NEVER,
     SHORT_N,
     SHORT_USD,
     State,

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.domain import decays
+from flows.domain.constants import MICRO, N_VENUES, NEVER
 from flows.domain.context import fall, funding, has_ring, open_interest
 from flows.domain.rings import add, align, at, insert, locate, read, reserve
 from flows.domain.score import components, composite, effective_venues, level
@@ -20,9 +22,6 @@ from flows.domain.state import (
     FLOOR,
     LONG_N,
     LONG_USD,
-    MICRO,
-    N_VENUES,
-    NEVER,
     RATE,
     SHORT,
     SHORT_N,
@@ -151,6 +150,8 @@ def _take(
 ) -> int:  # fmt: skip
     """Take one event into a slot; which of the bits below it came to."""
     insert(event, me, time, usd, what, shard.span)
+    if not what & ADL:
+        decays.take(me.decays, time, usd, 1 if what & SHORT else 0, what & (N_VENUES - 1))
     happened = 0
     if me.open and _join(me, time, usd, what):
         happened = _JOINED

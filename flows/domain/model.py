@@ -21,8 +21,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from flows.domain.constants import NEVER
 from flows.domain.decays import FEATURES
-from flows.domain.state import NEVER
 from schemas.clock import MINUTE, SECOND
 from schemas.compiled import compiled
 from schemas.errors import UsageError

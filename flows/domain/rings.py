@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.domain.constants import N_VENUES
 from flows.domain.state import (
     ADL,
     ADL_N,
@@ -21,7 +22,6 @@ from flows.domain.state import (
     LONG_N,
     LONG_USD,
     N_SUMS,
-    N_VENUES,
     N_WINDOWS,
     POWER,
     RETENTION,

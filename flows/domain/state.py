@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.domain.constants import N_VENUES, NEVER
+from flows.domain.decays import DECAYS
+from flows.domain.decays import cleared as no_decays
 from schemas.cascades import WINDOWS
-from schemas.records import VENUES
 
-MICRO = 1_000_000
-N_VENUES = 32
-"""Room for venues; ``what`` keeps the venue in five bits."""
 SHORT, ADL, FLOOR = 1 << 5, 1 << 6, 1 << 7
 """Bits of ``what`` above the venue: position short, cause ADL, feed does not tell everything."""
 N_SUMS = 7
@@ -35,14 +34,10 @@ BLOCKS = 8192
 """Blocks a slot can hold: 4 M events within ten minutes."""
 ARENA = 1 << 22
 """Entries of the arena at the start."""
-NEVER = -(1 << 62)
 OI_SAMPLES = 512
 OI_SPACING = 8 * 1_000_000_000
 """Open interest is kept at most this often (ns), so that a ring covers more than an hour."""
 HOURS = 24
-
-assert len(VENUES) <= N_VENUES  # noqa: S101 - a fact about the two constants, checked once
-
 
 EVENT = np.dtype(
     [
@@ -88,6 +83,7 @@ SLOT = np.dtype(
         ("funding_most", np.float64, (HOURS,)),  # largest absolute mean in it
         ("context", np.float64, (6,)),  # see ``CONTEXT_FIELDS``
         ("oi_ring", np.int32, (N_VENUES,)),  # or -1
+        ("decays", DECAYS),
     ],
     align=True,
 )
@@ -168,6 +164,7 @@ def _slots(count: int) -> NDArray[Any]:
     made = np.zeros(count, SLOT)
     for name, fill in _FILLS.items():
         made[name] = fill
+    made["decays"] = no_decays(count)
     return made
 
 

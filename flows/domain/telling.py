@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.domain.constants import N_VENUES
 from flows.domain.rings import tell
-from flows.domain.state import N_SUMS, N_VENUES, N_WINDOWS, State
+from flows.domain.state import N_SUMS, N_WINDOWS, State
 from schemas.compiled import compiled
 
 SIGNAL, WINDOWS_TOLD, CASCADE = range(3)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.state import MICRO
+from flows.domain.constants import MICRO
 from flows.study import features
 from flows.study.events import Events, stretches
 from flows.study.fit import Isotonic, Standard, logistic

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from connectors.extracts import read_extract
 from flows.domain.arrivals import scorable
-from flows.domain.state import MICRO
+from flows.domain.constants import MICRO
 from schemas.batches import Names
 from schemas.cascades import MARKET
 from schemas.clock import MILLISECOND, MINUTE, SECOND

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.domain.constants import NEVER
 from flows.domain.decays import N_FEATURES, N_SCALES, cleared, features, sums, take
 from flows.domain.model import STEP, due, learn, probability, remember
-from flows.domain.state import NEVER
 from flows.study.events import SILENCE, Events
 from schemas.compiled import compiled
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.state import MICRO
+from flows.domain.constants import MICRO
 from flows.study.events import Events, decisions, stretches
 from schemas.clock import MINUTE, SECOND
 from schemas.errors import UsageError

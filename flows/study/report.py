@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.state import MICRO
+from flows.domain.constants import MICRO
 from flows.study.evaluate import FIXED, OURS, Evaluation, Row, Study
 from flows.study.metrics import Ranked
 from schemas.clock import MINUTE, SECOND

@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 from msgspec import Struct
 
+from flows.domain.constants import MICRO
 from flows.domain.decays import cleared, features, heat, take
 from flows.domain.model import CascadeModel, log_odds, probability
-from flows.domain.state import MICRO
 from flows.study.evaluate import Study, model_odds, study, thinned
 from flows.study.events import Events, Recording
 from flows.study.labels import Labels

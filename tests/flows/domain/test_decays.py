@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from flows.domain.constants import MICRO
 from flows.domain.decays import (
     CAP,
     DECAYS,
@@ -27,7 +28,6 @@ from flows.domain.decays import (
     sums,
     take,
 )
-from flows.domain.state import MICRO
 from schemas.clock import MILLISECOND, MINUTE, SECOND
 
 T0 = 1_700_000_040 * SECOND

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
+from flows.domain.constants import MICRO
+from flows.domain.decays import cleared, take
 from flows.domain.detector import Detector
 from flows.domain.rules import LevelRule, Rules
 from schemas.batches import Batch, LiquidationColumns, Tick
 from schemas.cascades import MARKET, WINDOWS, CascadeUpdate, Signal, WindowMetrics
 from schemas.clock import MILLISECOND, SECOND
-from schemas.records import Funding, OpenInterest
+from schemas.records import VENUES, Funding, OpenInterest
 from tests.flows.domain.conftest import T0, Event, assets, batch, columns, histories
 
 LAX = Rules(levels=(LevelRule(0.02, 1.0), LevelRule(0.05, 2.0), LevelRule(0.2, 4.0, 0.5), LevelRule(0.4, 8.0)))
@@ -284,3 +286,20 @@ def test_an_event_stamped_ahead_of_its_receipt_is_read_at_its_receipt() -> None:
     records, _, late = run([Event(9000, receive=0), *burst(30, 100, receive=None)], Rules())
     assert late == 0
     assert levels(records)[0] == "WATCH"
+
+
+@settings(deadline=None, max_examples=30)
+@given(histories())
+def test_the_decayed_sums_of_a_slot_are_those_of_its_liquidations(events: list[Event]) -> None:
+    """Every scored event but ADL is taken once by its asset and once by the market, in the order of arrival."""
+    names = assets()
+    detector = Detector(LAX, names)
+    detector.process(batch(events, names))
+    taken = [e for e in scored(events) if e.cause != "adl"]
+    for slot, asset in enumerate([MARKET, *names]):
+        expected = cleared(1)[0]
+        for e in taken:
+            if asset in (MARKET, e.asset):
+                time = T0 + min(e.time, e.receive or e.time) * MILLISECOND
+                take(expected, time, round(e.usd * MICRO), int(e.position == "short"), VENUES.index(e.venue))
+        assert detector.state.slot[slot]["decays"] == expected

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.domain.constants import NEVER
 from flows.domain.decays import FEATURES, N_FEATURES
 from flows.domain.model import (
     PENDING,
@@ -27,7 +28,6 @@ from flows.domain.model import (
     remember,
     shipped,
 )
-from flows.domain.state import NEVER
 from schemas.clock import HOUR, MINUTE
 from schemas.errors import UsageError
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from flows.domain.constants import MICRO
 from flows.domain.detector import Detector
 from flows.domain.rules import Rules
-from flows.domain.state import BLOCK, LONG_N, LONG_USD, MICRO, allocate
+from flows.domain.state import BLOCK, LONG_N, LONG_USD, allocate
 from schemas.batches import Batch
 from schemas.cascades import MARKET
 from schemas.clock import MILLISECOND

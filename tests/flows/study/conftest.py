@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.state import MICRO
+from flows.domain.constants import MICRO
 from flows.study.events import Events, Recording
 from schemas.clock import SECOND
 
