@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
@@ -85,8 +86,16 @@ def _gateway(text: str) -> str:
     return f"{_venue(venue)}={address}"
 
 
-def _proxy(value: object) -> object:
+def _unset(value: object) -> object:
     return None if value == "" else value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what is bound to ``host``."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 Duration = Annotated[float, BeforeValidator(read_duration), PlainSerializer(write_duration)]
@@ -111,7 +120,7 @@ class VenueSettings(Section):
     """Venue identifiers."""
     assets: Annotated[tuple[AssetName, ...], BeforeValidator(_listed)] = ()
     """Base assets such as BTC, ETH; empty: every contract the venues list."""
-    proxy: Annotated[SecretStr | None, BeforeValidator(_proxy)] = None
+    proxy: Annotated[SecretStr | None, BeforeValidator(_unset)] = None
     """URL of an HTTP or SOCKS proxy for sockets and REST, empty for none. May carry a password: keep that in .env."""
     gateways: Annotated[tuple[Gateway, ...], BeforeValidator(_listed)] = ()
     """Where to reach a venue instead of its own hosts, such as bybit=https://gateway.example/bybit: a gateway of the
@@ -249,6 +258,25 @@ class HistorySettings(Section):
     """Whether mark prices are kept as well (large)."""
 
 
+class HealthSettings(Section):
+    """The page of a worker: ``/healthz``, ``/readyz`` and, for Prometheus, ``/metrics``."""
+
+    enabled: bool = True
+    """Whether workers serve one."""
+    host: str = "127.0.0.1"
+    """The address it is bound to. Any but loopback demands a token."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """0: a free one, told in the log."""
+    token: Annotated[SecretStr | None, BeforeValidator(_unset)] = None
+    """What a reader must send as ``Authorization: Bearer ...``, empty for nothing. Keep it in .env."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> HealthSettings:
+        if self.token is None and not is_loopback(self.host):
+            raise ValueError(f"{self.host} can be reached by others: set a token, or bind 127.0.0.1")
+        return self
+
+
 class LogSettings(Section):
     """What is said on stderr."""
 
@@ -280,6 +308,7 @@ class Settings(BaseSettings):
     levels: LevelSettings = LevelSettings()
     cascade: CascadeSettings = CascadeSettings()
     history: HistorySettings = HistorySettings()
+    health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

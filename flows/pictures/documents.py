@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from flows import metrics
 from flows.configuration import template
 from flows.pictures import dataflows
 from flows.pictures.venues import coverage_table, venue_table
@@ -18,12 +19,21 @@ def _settings() -> str:
     return f"```toml\n{template()}```"
 
 
+def _metrics() -> str:
+    rows = [
+        f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {meaning} |"
+        for name, kind, labels, meaning in metrics.described()
+    ]
+    return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows])
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "live": partial(dataflows.mermaid, dataflows.live),
     "replay": partial(dataflows.mermaid, dataflows.replayed),
     "venues": venue_table,
     "coverage": coverage_table,
     "settings": _settings,
+    "metrics": _metrics,
 }
 """Name -> what makes the part."""
 
