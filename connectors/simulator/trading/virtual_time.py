@@ -1,0 +1,182 @@
+"""An asyncio event loop whose time jumps to whatever comes next: a minute of a venue's life takes a millisecond.
+
+::
+
+    with VirtualTime() as loop:
+        venue = SimulatedVenue(PROFILES["lighter"], loop.agenda, seed=7)
+        ...
+        loop.run(scenario(SimulatedPort(venue, "desk")))
+
+No socket, no thread: what a coroutine hands to an executor runs at once, in line, so that a run is the same each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import Any, Protocol, TypeVar, TypeVarTuple
+
+from connectors.simulator.trading.agenda import Agenda
+from schemas.clock import HOUR, SECOND, Clock
+
+START = 1_760_000_000 * SECOND
+"""9 October 2025, 08:53:20 UTC: where virtual time begins unless told otherwise."""
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class StuckError(RuntimeError):
+    """Everybody waits and nothing will ever happen, or the run went past its horizon."""
+
+
+class _Jump:
+    """In the place of a selector: instead of waiting for sockets it moves the time."""
+
+    def __init__(self, agenda: Agenda, horizon: int) -> None:
+        self._agenda = agenda
+        self._horizon = horizon
+
+    def select(self, timeout: float | None) -> list[Any]:
+        agenda = self._agenda
+        following = agenda.next_time
+        if timeout is None:
+            if following is None:
+                raise StuckError("every task waits and nothing is on the agenda")
+            until = following
+        else:
+            # Rounded up: a timer that is due in 0.3 ns must find its time come.
+            until = agenda.now + -int(-timeout * SECOND // 1)
+            if following is not None and following < until:
+                until = following
+        if until > self._horizon:
+            raise StuckError(f"virtual time passed its horizon, {self._horizon} ns")
+        agenda.run_until(until)
+        return []
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """The loop itself; see the module."""
+
+    def __init__(self, agenda: Agenda, horizon: int) -> None:
+        super().__init__()
+        self.agenda = agenda
+        self._origin = agenda.now
+        self._selector = _Jump(agenda, horizon)
+        self._clock_resolution = 1e-9
+        self.faults: list[dict[str, Any]] = []
+        """Exceptions nobody awaited; ``run`` raises the first."""
+        self.set_exception_handler(lambda _, context: self.faults.append(context))
+
+    def time(self) -> float:
+        """Seconds since the run began."""
+        return (self.agenda.now - self._origin) / SECOND
+
+    def run_in_executor(
+        self,
+        executor: Executor | None,  # noqa: ARG002 - the loop's contract
+        func: Callable[[*Ts], T],
+        *args: *Ts,
+    ) -> asyncio.Future[T]:
+        """Call it now."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - handed to whoever awaits, as an executor does
+            future.set_exception(error)
+        return future
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        """No socket ever has any."""
+
+    def _write_to_self(self) -> None:
+        """Nobody sleeps."""
+
+
+class VirtualTime:
+    """A virtual-time loop with the agenda of the venues that live on it.
+
+    :arg start: nanoseconds UTC.
+    :arg horizon: nanoseconds after ``start`` at which the run is called stuck.
+    """
+
+    def __init__(self, start: int = START, horizon: int = 48 * HOUR) -> None:
+        self.agenda = Agenda(start)
+        self._loop = VirtualLoop(self.agenda, start + horizon)
+
+    @property
+    def clock(self) -> Clock:
+        """Virtual nanoseconds UTC, for whatever takes a clock."""
+        return self.agenda.clock
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` to its end, jumping over every wait.
+
+        :raises StuckError: it waits for what never comes.
+        """
+        found = self._loop.run_until_complete(work)
+        if self._loop.faults:
+            context = self._loop.faults[0]
+            raise context.get("exception") or RuntimeError(context["message"])
+        return found
+
+    def __enter__(self) -> VirtualTime:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        loop = self._loop
+        try:
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
+
+
+class _Timers(Protocol):
+    def call_later(self, delay: float, callback: Callable[[], object]) -> asyncio.TimerHandle: ...
+
+
+class Pacemaker:
+    """Keeps an agenda in step with a real clock on the running loop: the same venue, in real time."""
+
+    def __init__(self, agenda: Agenda, clock: Clock, loop: _Timers) -> None:
+        self._agenda = agenda
+        self._clock = clock
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        agenda.earlier = self._wake
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Do what is due by the clock, and arm the timer for what comes next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        earlier, self._agenda.earlier = self._agenda.earlier, None
+        self._agenda.run_until(self._clock())
+        self._agenda.earlier = earlier
+        following = self._agenda.next_time
+        if following is not None:
+            self._wake(following)
+
+    def _wake(self, time: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(max(0, time - self._clock()) / SECOND, self.catch_up)
+
+    def stop(self) -> None:
+        """Let time stand still."""
+        self._agenda.earlier = None
+        if self._timer is not None:
+            self._timer.cancel()
