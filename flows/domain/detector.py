@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flows.domain import kernel
 from flows.domain.arrivals import NONE, closes, others
-from flows.domain.constants import MICRO, NEVER
+from flows.domain.constants import MICRO, N_VENUES, NEVER
 from flows.domain.kernel import process
 from flows.domain.rings import look
 from flows.domain.rules import Rules
@@ -136,7 +136,7 @@ class Detector:
         if code is None or code + 1 >= len(self.state.slot):
             return Look(out, "NONE", 0.0)
         me = self.state.slot[code + 1]
-        look(self.state.event, me, int(self.state.shard["clock"][0]), out)
+        look(self.state.event, me, int(self.state.shard["clock"][0]), out, np.zeros(N_VENUES, np.int32))
         return Look(out, LEVELS[int(me["level"])], float(me["score"]))
 
     def warm_up(self) -> None:

@@ -81,7 +81,7 @@ class Others(NamedTuple):
 @compiled
 def _join(me: Slot, time: int, usd: int, what: int) -> bool:
     """Count an event into the open cascade; true where its venue is new to it."""
-    add(me.cascade, usd, what)
+    add(me.cascade, usd, what, 1)
     me.changed = True
     me.started = min(me.started, time)
     venue = what & (N_VENUES - 1)

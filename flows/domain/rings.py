@@ -1,7 +1,11 @@
 """Exact trailing windows over the event rings: insert, evict, align, read. Compiled; see ``flows.domain.state``.
 
-Running totals along each ring make a window sum the difference of two entries, so a late event costs one pass over the
-entries newer than itself and a read costs two look-ups, whatever the window.
+The sums of the signal window and of the one before it run along as entries come in and leave. Any other stretch is
+summed by whole blocks, which carry their sums, and the entries at its two ends.
+
+A block is a ring of its own, cut at any place: for a late event only the entries behind it in its block move; each
+newer block is handed one entry at its front and hands on one from its end by moving its cut (a tiered vector, after
+Goodrich and Kloss 1999).
 """
 
 from __future__ import annotations
@@ -28,79 +32,165 @@ from flows.domain.state import (
     SHORT,
     SHORT_N,
     SHORT_USD,
+    STRIDE,
     Events,
     Shard,
     Slot,
 )
 from schemas.compiled import compiled
 
+_STEPS = 8
+"""Tried next to the hint before bisecting."""
+
 
 @compiled(inline="always")
 def at(me: Slot, index: int) -> int:
     """Where in the arena entry ``index`` of ``slot`` lies."""
-    return me.blocks[(index >> POWER) & (BLOCKS - 1)] + (index & (BLOCK - 1))
+    block = me.blocks[(index >> POWER) & (BLOCKS - 1)]
+    return (block >> POWER) + ((index + block) & (BLOCK - 1))
 
 
 @compiled
-def add(sums: NDArray[np.int64], usd: int, what: int) -> None:
-    """Count one event into ``sums``."""
+def add(sums: NDArray[np.int64], usd: int, what: int, by: int) -> None:
+    """Count one event into ``sums`` (``by`` = 1), or out of them (-1)."""
+    usd *= by
     if what & ADL:
-        sums[ADL_N] += 1
+        sums[ADL_N] += by
         sums[ADL_USD] += usd
         return
-    if what & SHORT:
-        sums[SHORT_N] += 1
-        sums[SHORT_USD] += usd
-    else:
-        sums[LONG_N] += 1
-        sums[LONG_USD] += usd
+    short = np.int64((what & SHORT) != 0)
+    sums[LONG_N + short] += by
+    sums[LONG_USD + short] += usd
     if what & FLOOR:
         sums[FLOOR_USD] += usd
 
 
+@compiled(inline="always")
+def _block(me: Slot, index: int) -> int:
+    """Where in the arena the block of entry ``index`` begins."""
+    return me.blocks[(index >> POWER) & (BLOCKS - 1)] >> POWER
+
+
+@compiled(inline="always")
+def _carried(event: Events, block: int, k: int) -> int:
+    """Number ``k`` behind the entries of a block: its sums, then the events of its venues, four to a number."""
+    place = event[block + BLOCK + (k >> 1)]
+    return place.usd if k & 1 else place.time
+
+
+@compiled(inline="always")
+def _carry(event: Events, block: int, k: int, amount: int) -> None:
+    place = event[block + BLOCK + (k >> 1)]
+    if k & 1:
+        place.usd += amount
+    else:
+        place.time += amount
+
+
 @compiled
-def between(event: Events, me: Slot, start: int, end: int, out: NDArray[np.int64]) -> None:
-    """Sums of entries ``start`` to ``end`` (exclusive)."""
-    low = me.before if start <= me.first else event[at(me, start - 1)].sums
-    high = me.before if end <= me.first else event[at(me, end - 1)].sums
+def _weigh(event: Events, block: int, usd: int, what: int, by: int) -> None:
+    """Count one entry into what its block carries, or out of it."""
+    if what & ADL:
+        _carry(event, block, ADL_N, by)
+        _carry(event, block, ADL_USD, by * usd)
+        return
+    short = np.int64((what & SHORT) != 0)
+    venue = what & (N_VENUES - 1)
+    _carry(event, block, LONG_N + short, by)
+    _carry(event, block, LONG_USD + short, by * usd)
+    _carry(event, block, N_SUMS + (venue >> 2), np.int64(by) << ((venue & 3) << 4))
+    if what & FLOOR:
+        _carry(event, block, FLOOR_USD, by * usd)
+
+
+@compiled
+def _scan(
+    event: Events, me: Slot, start: int, end: int, by: int, sums: NDArray[np.int64], venues: NDArray[np.int32]
+) -> None:  # fmt: skip
+    """Count entries ``start`` to ``end`` (exclusive) ``by`` times, one by one."""
+    for index in range(start, end):
+        place = event[at(me, index)]
+        what = place.what
+        add(sums, place.usd, what, by)
+        if not what & ADL:
+            venues[what & (N_VENUES - 1)] += by
+
+
+@compiled
+def _whole(event: Events, block: int, sums: NDArray[np.int64], venues: NDArray[np.int32], by: int) -> None:
+    """Count a block ``by`` times by what it carries."""
     for k in range(N_SUMS):
-        out[k] = high[k] - low[k]
+        sums[k] += by * _carried(event, block, k)
+    for v in range(N_VENUES):
+        venues[v] += by * ((_carried(event, block, N_SUMS + (v >> 2)) >> ((v & 3) << 4)) & 0xFFFF)
+
+
+@compiled
+def _below(
+    event: Events, me: Slot, index: int, by: int, sums: NDArray[np.int64], venues: NDArray[np.int32]
+) -> None:  # fmt: skip
+    """Count what stands before ``index`` in its block ``by`` times, the shorter way round."""
+    begin = index & ~(BLOCK - 1)
+    if index == begin:
+        return
+    end = min(begin + BLOCK, me.last)
+    if index - begin <= end - index:
+        _scan(event, me, begin, index, by, sums, venues)
+    else:
+        _whole(event, _block(me, begin), sums, venues, by)
+        _scan(event, me, index, end, -by, sums, venues)
+
+
+@compiled
+def between(
+    event: Events, me: Slot, start: int, end: int, sums: NDArray[np.int64], venues: NDArray[np.int32]
+) -> None:  # fmt: skip
+    """Sums of entries ``start`` to ``end`` (exclusive), and the events of each venue among them, ADL left out."""
+    sums[:] = 0
+    venues[:] = 0
+    if end - start < BLOCK >> 2:
+        _scan(event, me, start, end, 1, sums, venues)
+        return
+    _below(event, me, start, -1, sums, venues)
+    for number in range(start >> POWER, end >> POWER):
+        _whole(event, _block(me, number << POWER), sums, venues, 1)
+    _below(event, me, end, 1, sums, venues)
 
 
 @compiled
 def locate(event: Events, me: Slot, time: int, hint: int) -> int:
-    """The first entry newer than ``time``, searched from ``hint``."""
-    first, last = me.first, me.last
-    index = min(max(hint, first), last)
-    while index < last and event[at(me, index)].time <= time:
-        index += 1
-    while index > first and event[at(me, index - 1)].time > time:
-        index -= 1
-    return index
+    """The first entry newer than ``time``, searched from ``hint``: a few steps, then by bisection."""
+    low, high = me.first, me.last
+    index = min(max(hint, low), high)
+    for _ in range(_STEPS):
+        if index < high and event[at(me, index)].time <= time:
+            index += 1
+            low = index
+        elif index > low and event[at(me, index - 1)].time > time:
+            index -= 1
+            high = index
+        else:
+            return index
+    while low < high:
+        middle = (low + high) >> 1
+        if event[at(me, middle)].time <= time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @compiled
 def _evict(event: Events, me: Slot, until: int) -> None:
-    """Forget entries of ``until`` or older, and take them out of what was last told."""
+    """Forget entries of ``until`` or older, and take them out of the signal window."""
     first, last = me.first, me.last
-    start = first
     while first < last and event[at(me, first)].time <= until:
         first += 1
-    if first == start:
-        return
-    for w in range(N_WINDOWS):
-        index = me.span[w]
-        stop = min(first, me.span_end)
-        while index < stop:
-            what = event[at(me, index)].what
-            if not what & ADL:
-                me.span_venues[w, what & (N_VENUES - 1)] -= 1
-            index += 1
-        me.span[w] = max(me.span[w], first)
-    me.span_end = max(me.span_end, first)
-    place = at(me, first - 1)
-    for k in range(N_SUMS):
-        me.before[k] = event[place].sums[k]
+    for index in range(me.tail[1], min(me.tail[0], first)):
+        add(me.window[1], event[at(me, index)].usd, event[at(me, index)].what, -1)
+    _scan(event, me, me.tail[0], first, -1, me.window[0], me.venues)
+    me.tail[0] = max(me.tail[0], first)
+    me.tail[1] = max(me.tail[1], first)
     me.first = first
 
 
@@ -108,7 +198,7 @@ def _evict(event: Events, me: Slot, until: int) -> None:
 def _free(event: Events, me: Slot, shard: Shard) -> None:
     """Give blocks back whose entries are all forgotten; they are chained by the ``time`` of their first entry."""
     while me.freed < me.first // BLOCK:
-        block = me.blocks[me.freed & (BLOCKS - 1)]
+        block = _block(me, me.freed << POWER)
         event[block].time = shard.free
         shard.free = block
         me.freed += 1
@@ -132,12 +222,15 @@ def reserve(event: Events, me: Slot, shard: Shard) -> bool:
     block = shard.free
     if block >= 0:
         shard.free = event[block].time
-    elif shard.arena_used + BLOCK <= len(event):
+    elif shard.arena_used + STRIDE <= len(event):
         block = shard.arena_used
-        shard.arena_used += BLOCK
+        shard.arena_used += STRIDE
     else:
         return False
-    me.blocks[number & (BLOCKS - 1)] = block
+    for place in range(block + BLOCK, block + STRIDE):
+        event[place].time = 0
+        event[place].usd = 0
+    me.blocks[number & (BLOCKS - 1)] = block << POWER
     me.taken = number + 1
     return True
 
@@ -149,16 +242,22 @@ def align(event: Events, me: Slot, time: int, span: int) -> None:
     last = me.last
     index = me.tail[0]
     while index < last:
-        place = at(me, index)
-        if event[place].time > time - span:
+        place = event[at(me, index)]
+        if place.time > time - span:
             break
-        what = event[place].what
+        what = place.what
+        add(me.window[0], place.usd, what, -1)
+        add(me.window[1], place.usd, what, 1)
         if not what & ADL:
             me.venues[what & (N_VENUES - 1)] -= 1
         index += 1
     me.tail[0] = index
-    index = max(me.tail[1], me.first)
-    while index < last and event[at(me, index)].time <= time - 2 * span:
+    index = me.tail[1]
+    while index < last:
+        place = event[at(me, index)]
+        if place.time > time - 2 * span:
+            break
+        add(me.window[1], place.usd, place.what, -1)
         index += 1
     me.tail[1] = index
 
@@ -169,50 +268,65 @@ def insert(event: Events, me: Slot, time: int, usd: int, what: int, span: int) -
     if time > me.now:
         align(event, me, time, span)
     index = me.last
-    while index > me.first:
-        newer = at(me, index - 1)
-        if event[newer].time <= time:
-            break
-        place = at(me, index)
-        event[place].time = event[newer].time
-        event[place].usd = event[newer].usd
-        event[place].what = event[newer].what
-        event[place].sums = event[newer].sums
-        add(event[place].sums, usd, what)
-        index -= 1
-    place = at(me, index)
-    event[place].time = time
-    event[place].usd = usd
-    event[place].what = what
-    earlier = me.before if index <= me.first else event[at(me, index - 1)].sums
-    for k in range(N_SUMS):
-        event[place].sums[k] = earlier[k]
-    add(event[place].sums, usd, what)
+    if index > me.first and event[at(me, index - 1)].time > time:
+        index = locate(event, me, time, index - 1)
+        _make_way(event, me, index)
+    place = event[at(me, index)]
+    place.time = time
+    place.usd = usd
+    place.what = what
+    _weigh(event, _block(me, index), usd, what, 1)
     me.last += 1
-    _shift(me, index, time, what, span)
+    _shift(me, index, time, usd, what, span)
 
 
 @compiled
-def _shift(me: Slot, index: int, time: int, what: int, span: int) -> None:
+def _make_way(event: Events, me: Slot, index: int) -> None:
+    """Move what stands from ``index`` on by one."""
+    last = me.last
+    number = index >> POWER
+    end = (number + 1) << POWER
+    if last >= end:
+        spare = event[at(me, end - 1)]
+        time, usd, what = spare.time, spare.usd, spare.what
+        _weigh(event, _block(me, index), usd, what, -1)
+    for k in range(min(last, end - 1), index, -1):
+        place, moved = event[at(me, k)], event[at(me, k - 1)]
+        place.time = moved.time
+        place.usd = moved.usd
+        place.what = moved.what
+    while last >= end:
+        number += 1
+        end += BLOCK
+        at_number = number & (BLOCKS - 1)
+        block = me.blocks[at_number] >> POWER
+        cut = (me.blocks[at_number] - 1) & (BLOCK - 1)
+        me.blocks[at_number] = (block << POWER) + cut
+        _weigh(event, block, usd, what, 1)
+        place = event[block + cut]
+        if last >= end:
+            _weigh(event, block, place.usd, place.what, -1)
+        # What stood before the cut was the end of the block: the entry handed on.
+        time, place.time = place.time, time
+        usd, place.usd = place.usd, usd
+        what, place.what = place.what, what
+
+
+@compiled
+def _shift(me: Slot, index: int, time: int, usd: int, what: int, span: int) -> None:
     """Move every remembered boundary behind the entry just inserted at ``index``, and count it where it belongs."""
     counted = not what & ADL
     venue = what & (N_VENUES - 1)
-    for k in range(2):
-        edge = me.now - (k + 1) * span
-        if index < me.tail[k] or (index == me.tail[k] and time <= edge):
-            me.tail[k] += 1
-        elif k == 0 and counted:
+    if index > me.tail[0] or (index == me.tail[0] and time > me.now - span):
+        add(me.window[0], usd, what, 1)
+        if counted:
             me.venues[venue] += 1
-    told = me.told
-    known = index < me.span_end or (index == me.span_end and time <= told)
-    if known:
-        me.span_end += 1
-    for w in range(N_WINDOWS):
-        start = me.span[w]
-        if index < start or (index == start and time <= told - LENGTHS[w]):
-            me.span[w] += 1
-        elif known and counted:
-            me.span_venues[w, venue] += 1
+    else:
+        me.tail[0] += 1
+        if index > me.tail[1] or (index == me.tail[1] and time > me.now - 2 * span):
+            add(me.window[1], usd, what, 1)
+        else:
+            me.tail[1] += 1
 
 
 @compiled
@@ -221,72 +335,35 @@ def read(
     venues: NDArray[np.int32],
 ) -> None:  # fmt: skip
     """The signal window at ``time`` (not newer than the slot's ``now``) and the one before it."""
-    newest, start, earlier = me.last, me.tail[0], me.tail[1]
+    if time < me.now:
+        newest = locate(event, me, time, me.last)
+        start = locate(event, me, time - span, me.tail[0])
+        between(event, me, locate(event, me, time - 2 * span, me.tail[1]), start, before, venues)
+        between(event, me, start, newest, now, venues)
+        return
+    for k in range(N_SUMS):
+        now[k] = me.window[0, k]
+        before[k] = me.window[1, k]
     for v in range(N_VENUES):
         venues[v] = me.venues[v]
-    if time < me.now:
-        newest = locate(event, me, time, newest)
-        begin = locate(event, me, time - span, start)
-        earlier = locate(event, me, time - 2 * span, earlier)
-        for index in range(max(newest, start), me.last):
-            _count(event, me, index, -1, venues)
-        for index in range(begin, min(newest, start)):
-            _count(event, me, index, 1, venues)
-        start = begin
-    between(event, me, start, newest, now)
-    between(event, me, earlier, start, before)
-
-
-@compiled
-def _count(event: Events, me: Slot, index: int, by: int, venues: NDArray[np.int32]) -> None:
-    what = event[at(me, index)].what
-    if not what & ADL:
-        venues[what & (N_VENUES - 1)] += by
 
 
 @compiled
 def tell(event: Events, me: Slot, shard: Shard, time: int, out: NDArray[np.int64], venues: NDArray[np.int32]) -> None:
     """All six windows at ``time``, not older than any entry. ``out`` W x (7 + 2): sums, then count and USD before."""
-    last = me.last
     sums = shard.sums
     for w in range(N_WINDOWS):
-        for index in range(me.span_end, last):
-            _count(event, me, index, 1, me.span_venues[w])
-        start = max(me.span[w], me.first)
-        while start < last and event[at(me, start)].time <= time - LENGTHS[w]:
-            _count(event, me, start, -1, me.span_venues[w])
-            start += 1
-        me.span[w] = start
-        between(event, me, start, last, sums)
-        for k in range(N_SUMS):
-            out[w, k] = sums[k]
-        earlier = _first_after(event, me, time - 2 * LENGTHS[w], start)
-        between(event, me, earlier, start, sums)
+        start = locate(event, me, time - LENGTHS[w], me.last)
+        between(event, me, locate(event, me, time - 2 * LENGTHS[w], start), start, sums, venues[w])
         out[w, N_SUMS] = sums[LONG_N] + sums[SHORT_N]
         out[w, N_SUMS + 1] = sums[LONG_USD] + sums[SHORT_USD]
-        for v in range(N_VENUES):
-            venues[w, v] = me.span_venues[w, v]
-    me.span_end = last
-    me.told = time
+        between(event, me, start, me.last, sums, venues[w])
+        for k in range(N_SUMS):
+            out[w, k] = sums[k]
 
 
 @compiled
-def look(event: Events, me: Slot, time: int, out: NDArray[np.int64]) -> None:
-    """Sums (W x 7) of all six windows at ``time``, not older than any entry. Changes nothing."""
-    if me.last == me.first:
-        return
+def look(event: Events, me: Slot, time: int, out: NDArray[np.int64], venues: NDArray[np.int32]) -> None:
+    """Sums (W x 7) of all six windows at ``time``, not older than any entry; ``venues`` is scratch."""
     for w in range(N_WINDOWS):
-        between(event, me, _first_after(event, me, time - LENGTHS[w], me.last), me.last, out[w])
-
-
-@compiled
-def _first_after(event: Events, me: Slot, time: int, high: int) -> int:
-    """Like ``locate``, by bisection below ``high``."""
-    low = me.first
-    while low < high:
-        middle = (low + high) // 2
-        if event[at(me, middle)].time <= time:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+        between(event, me, locate(event, me, time - LENGTHS[w], me.last), me.last, out[w], venues)

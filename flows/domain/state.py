@@ -30,9 +30,12 @@ RETENTION = 2 * int(LENGTHS.max())
 POWER = 9
 BLOCK = 1 << POWER
 """Entries of a block."""
+STRIDE = BLOCK + 8
+"""Room of a block in the arena: behind its entries stand their sums and how many each venue has, two numbers to the
+``time`` and ``usd`` of an entry."""
 BLOCKS = 8192
 """Blocks a slot can hold: 4 M events within ten minutes."""
-ARENA = 1 << 22
+ARENA = STRIDE << 13
 """Entries of the arena at the start."""
 OI_SAMPLES = 512
 OI_SPACING = 8 * 1_000_000_000
@@ -44,25 +47,20 @@ EVENT = np.dtype(
         ("time", np.int64),
         ("usd", np.int64),  # micro-USD
         ("what", np.int16),
-        ("sums", np.int64, (N_SUMS,)),  # running totals of the slot through this entry
     ],
     align=True,
 )
 SLOT = np.dtype(
     [
-        ("blocks", np.int32, (BLOCKS,)),  # where in the arena its block of each number, modulo BLOCKS, begins
+        ("blocks", np.int64, (BLOCKS,)),  # of each number, modulo BLOCKS: where in the arena x BLOCK + where it is cut
         ("taken", np.int64),  # one past the number of its newest block
         ("freed", np.int64),  # number of the oldest block not given back
         ("first", np.int64),  # oldest entry kept
         ("last", np.int64),  # one past the newest
-        ("before", np.int64, (N_SUMS,)),  # running totals before ``first``
         ("now", np.int64),  # time the signal window is aligned to
         ("tail", np.int64, (2,)),  # first entry of the signal window, of the one before
+        ("window", np.int64, (2, N_SUMS)),  # sums of the signal window, of the one before
         ("venues", np.int32, (N_VENUES,)),  # events by venue in the signal window
-        ("told", np.int64),  # when the six windows were last told
-        ("span", np.int64, (N_WINDOWS,)),  # first entry of each window then
-        ("span_end", np.int64),  # one past the last entry then
-        ("span_venues", np.int32, (N_WINDOWS, N_VENUES)),
         ("is_dirty", np.bool_),  # has events not told yet
         ("reached", np.int64, (5,)),  # when each level was last reached
         ("level", np.int64),
@@ -149,7 +147,6 @@ OI_1M, OI_5M, OI_1H, RATE, TREND, RATE_MAX = range(6)
 
 _FILLS = {
     "now": NEVER,
-    "told": NEVER,
     "reached": NEVER,
     "entry": NEVER,
     "funding_at": NEVER,
@@ -200,5 +197,5 @@ def with_rings(state: State) -> State:
 def size_of(state: State) -> int:
     """Bytes in use: of the arena what was ever handed out, of a slot's table of blocks what was ever taken."""
     idle = EVENT.itemsize * (len(state.event) - int(state.shard["arena_used"][0]))
-    unused = int((BLOCKS - np.minimum(state.slot["taken"], BLOCKS)).sum()) * np.dtype(np.int32).itemsize
+    unused = int((BLOCKS - np.minimum(state.slot["taken"], BLOCKS)).sum()) * np.dtype(np.int64).itemsize
     return sum(array.nbytes for array in state) - idle - unused
