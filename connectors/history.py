@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from connectors.exchange import Frame
 from schemas.batches import Batch, LiquidationColumns, Names, Tick
 from schemas.errors import RecordingError
+from schemas.manifest import FILE as MANIFEST
+from schemas.manifest import Manifest, read_manifest
 from schemas.records import MarketRecord
 from schemas.tables import DATASETS, dataset_name, liquidation_columns, records
 
@@ -123,12 +125,18 @@ def _of_file(path: Path, rows: int, names: Names, assets: Names) -> Iterator[Bat
 
 
 def _days(path: Path) -> dict[str, dict[str, list[Path]]]:
-    """Day -> dataset -> files."""
+    """Day -> dataset -> files, of a compacted day those that stand for it."""
     for pattern in ("history/*/dt=*/*.parquet", "*/dt=*/*.parquet", "dt=*/*.parquet", "*.parquet"):
         days: dict[str, dict[str, list[Path]]] = {}
-        for file in sorted(path.glob(pattern)):
-            day, dataset = file.parent.name, file.parent.parent.name
-            if day.startswith("dt=") and dataset in DATASETS and not file.name.startswith("_"):
+        manifests: dict[Path, Manifest | None] = {}
+        for file in sorted(path.resolve().glob(pattern)):
+            day, dataset, root = file.parent.name, file.parent.parent.name, file.parents[2]
+            if not day.startswith("dt=") or dataset not in DATASETS or file.name.startswith(("_", "swept-")):
+                continue
+            if root not in manifests:
+                manifests[root] = read_manifest(root) if (root / MANIFEST).exists() else None
+            manifest = manifests[root]
+            if manifest is None or manifest.shows(dataset, file):
                 days.setdefault(day, {}).setdefault(dataset, []).append(file)
         if days:
             return days

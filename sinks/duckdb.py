@@ -6,18 +6,23 @@ Any number of readers may query while the pipeline writes: DuckDB never holds a 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
 from schemas.errors import HistoryError
+from schemas.manifest import read_manifest
 from schemas.tables import DATASETS
-from sinks.parquet import history_dir, lay_out
-from sinks.views import file_view, statements, views
+from sinks.files import history_dir, lay_out
+from sinks.views import file_views, statements, views
 
 FILE = "history.duckdb"
+
+Answer = TypeVar("Answer")
 
 
 def create_views(data_dir: Path) -> Path:
@@ -30,7 +35,7 @@ def create_views(data_dir: Path) -> Path:
     lay_out(data_dir)
     root = history_dir(data_dir)
     path = root.parent / FILE
-    wanted = list(statements(root))
+    wanted = list(statements(root, read_manifest(root)))
     mark = _mark(wanted)
     if _mark_of(path) == mark:
         return path
@@ -58,10 +63,40 @@ def connect(data_dir: Path) -> duckdb.DuckDBPyConnection:
     if not Path(data_dir).is_dir():
         raise HistoryError(f"there is no data directory {data_dir}; run the pipeline first, or give --data-dir")
     if not history_dir(data_dir).is_dir():
-        return _in_memory(history_dir(data_dir))
+        return _with_views(history_dir(data_dir))
     with suppress(HistoryError, duckdb.Error):
         return _set(duckdb.connect(str(create_views(data_dir)), read_only=True))
-    return _in_memory(history_dir(data_dir))
+    return _with_views(history_dir(data_dir))
+
+
+class Vanished(HistoryError):
+    """Files were compacted away after the views were opened, before anything was put out: opened anew, all is there."""
+
+
+def asked(data_dir: Path, work: Callable[[duckdb.DuckDBPyConnection], Answer], tries: int = 5) -> Answer:
+    """What ``work`` makes of the opened history; again on views made anew where files went away.
+
+    :arg work: puts nothing out before it has read, or turns what DuckDB raises after that into something else.
+    :raises HistoryError: as ``connect``, or where files went away each time.
+    """
+    with closing(connect(data_dir)) as connection, suppress(Vanished), vanishing():
+        return work(connection)
+    for _ in range(tries - 1):
+        # In memory: a file that is open elsewhere in this process would be given with the views it had then.
+        with closing(_with_views(history_dir(data_dir))) as connection, suppress(Vanished), vanishing():
+            return work(connection)
+    raise HistoryError(f"files were compacted away while reading, {tries} times: ask again")
+
+
+@contextmanager
+def vanishing() -> Iterator[None]:
+    """Tell of a file that is gone as ``Vanished``. For what comes before the first output only."""
+    try:
+        yield
+    except duckdb.IOException as error:
+        if "No such file" in str(error) or "No files found" in str(error):
+            raise Vanished("files were compacted away while reading: ask again") from error
+        raise
 
 
 def _set(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
@@ -71,18 +106,23 @@ def _set(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _in_memory(root: Path) -> duckdb.DuckDBPyConnection:
-    connection = _set(duckdb.connect())
+def in_memory() -> duckdb.DuckDBPyConnection:
+    """A connection without views, set as all are."""
+    return _set(duckdb.connect())
+
+
+def _with_views(root: Path) -> duckdb.DuckDBPyConnection:
+    """The views as the manifest has them now; a dataset without any file is an empty table."""
+    connection, manifest = in_memory(), read_manifest(root)
     connection.execute("CREATE SCHEMA files")
     for dataset in DATASETS.values():
-        if any(root.glob(f"{dataset.name}/dt=*/*.parquet")):
-            connection.execute(file_view(root, dataset))
-        else:
-            connection.register("nothing", dataset.schema.empty_table())
-            connection.execute(f"CREATE TABLE files.{dataset.name} AS FROM nothing")
-            connection.execute(f"ALTER TABLE files.{dataset.name} ADD COLUMN dt DATE")
-            connection.unregister("nothing")
-    for statement in views():
+        connection.register("nothing", dataset.schema.empty_table())
+        connection.execute(f"CREATE TABLE files.{dataset.name}_nothing AS FROM nothing")
+        connection.execute(f"ALTER TABLE files.{dataset.name}_nothing ADD COLUMN dt DATE")
+        connection.unregister("nothing")
+        for statement in file_views(root, dataset, manifest):
+            connection.execute(statement)
+    for statement in views(root, manifest):
         connection.execute(statement)
     return connection
 
@@ -107,4 +147,4 @@ def _mark_of(path: Path) -> str:
         return ""
 
 
-__all__ = ["FILE", "connect", "create_views"]
+__all__ = ["FILE", "Vanished", "asked", "connect", "create_views", "in_memory", "vanishing"]

@@ -2,6 +2,8 @@
 
     history/<dataset>/dt=YYYY-MM-DD/part-<writer>-<first>-<last>.parquet
 
+The writer of an archive worker is the partition it reads.
+
 A file is written below ``history/_tmp``, synced, and renamed into place: a reader never sees half of one. Its name says
 who wrote it and which rows of that writer's sequence it spans. After a crash the writer resumes at its last snapshot:
 files past it are removed and their rows come again from the source, so each row is there once.
@@ -9,12 +11,10 @@ files past it are removed and their rows come again from the source, so each row
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -22,84 +22,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.batches import Batch, Tick
 from schemas.clock import HOUR, Clock, seconds, system_clock
 from schemas.errors import HistoryError, UsageError
 from schemas.tables import DATASETS, StoredRecord, dataset_of, liquidation_table, table
+from sinks.files import EMPTY, explained, history_dir, lay_out, write_whole
 
 DAY = 24 * HOUR
-EMPTY = "_empty.parquet"
-"""A file without rows, so that every dataset can be read before anything happened."""
 _WRITER = re.compile(r"[A-Za-z0-9_.]+")
 _PART = re.compile(r"part-(?P<writer>[^-]+)-(?P<first>\d{12})-(?P<last>\d{12})\.parquet")
-_REMEDY = {
-    errno.ENOSPC: "the disk is full: free some space",
-    errno.EDQUOT: "the disk quota is used up: free some space",
-    errno.EFBIG: "the file size limit of this process is too small: raise it (ulimit -f)",
-    errno.EACCES: "no permission: let this user write there, or choose another data_dir",
-    errno.EPERM: "no permission: let this user write there, or choose another data_dir",
-    errno.EROFS: "the file system is read-only: choose another data_dir",
-    errno.ENOTDIR: "a file is in the way: choose another data_dir",
-    errno.EEXIST: "a file is in the way: choose another data_dir",
-}
-
-
-def history_dir(data_dir: Path) -> Path:
-    """Where the datasets are, absolute."""
-    return Path(data_dir).resolve() / "history"
-
-
-def lay_out(data_dir: Path) -> None:
-    """Make the folder of every dataset, readable though empty. Any number of processes may do so at once.
-
-    :raises HistoryError: naming the path and what to do, where it cannot be written.
-    """
-    root = history_dir(data_dir)
-    with _explained(root):
-        (root / "_tmp").mkdir(parents=True, exist_ok=True)
-        for dataset in DATASETS.values():
-            empty = root / dataset.name / "dt=1970-01-01" / EMPTY
-            if not _fits(empty, dataset.schema):
-                _write(dataset.schema.empty_table(), empty, root / "_tmp" / f"{os.getpid()}-{dataset.name}-{EMPTY}")
-
-
-def _fits(empty: Path, schema: pa.Schema) -> bool:
-    if not empty.exists():
-        return False
-    stored = pq.read_schema(empty)
-    return bool(stored.names == schema.names and stored.metadata == schema.metadata)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn an error of the file system into one that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        remedy = _REMEDY.get(error.errno or 0, "see that the directory exists and can be written")
-        reason = error.strerror or str(error)
-        raise HistoryError(f"cannot write history to {error.filename or path}: {reason}; {remedy}") from error
-
-
-def _write(rows: pa.Table, path: Path, temporary: Path) -> None:
-    """Write a file that is whole when it is seen, and stays when the machine stops."""
-    try:
-        with temporary.open("wb") as file:
-            pq.write_table(rows, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @dataclass(slots=True)
@@ -232,8 +164,8 @@ class ParquetHistory:
                 part = self._sealed[0]
                 path = self.root / part.dataset / f"dt={part.day}" / part.name
                 temporary = self.root / "_tmp" / f"{self.writer}-{part.dataset}-{part.day}"
-                with _explained(path):
-                    _write(part.table, path, temporary)
+                with explained(path):
+                    write_whole(part.table, path, temporary)
                 del self._sealed[0]
                 self.rows[part.dataset] += part.rows
                 self.files += 1
@@ -280,7 +212,7 @@ class ParquetHistory:
         self._buffers.clear()
         self._sealed.clear()
         removed = 0
-        with _explained(self.root):
+        with explained(self.root):
             for path in self.written():
                 part = _PART.fullmatch(path.name)
                 if part is None or int(part["last"]) <= sequence:
@@ -316,3 +248,6 @@ def _names(part: Any) -> tuple[int, int] | None:
 def _joined(batches: list[Any]) -> pa.Table:
     columns = type(batches[0].liquidations).concatenate([batch.liquidations for batch in batches])
     return liquidation_table(columns, batches[0].instruments, batches[0].assets)
+
+
+__all__ = ["EMPTY", "ParquetHistory", "history_dir", "lay_out"]

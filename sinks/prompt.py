@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import duckdb
-
 from schemas.errors import BreakwaterError
-from sinks.duckdb import connect
-from sinks.query import answer, lock, view_names
+from sinks.duckdb import asked, connect
+from sinks.query import ask, view_names
 from sinks.views import EXAMPLES
 
 HELP = """SQL over the history, ended by ; or an empty line; e.g.
@@ -25,14 +23,13 @@ def prompt(data_dir: Path, out: BinaryIO, read: Callable[[str], str] = input) ->
     :arg read: gives the next line for a prompt; raises EOFError at the end.
     :raises HistoryError: where there is no history; what a question does wrong is only told.
     """
-    with closing(connect(data_dir)) as connection:
-        lock(connection, data_dir)
-        _say(out, HELP.format(examples="\n  ".join(EXAMPLES)))
-        with _remembered(data_dir):
-            while (line := _question(read)) is not None:
-                if line.strip() in {".quit", ".exit"}:
-                    return
-                _respond(connection, line.strip(), out)
+    connect(data_dir).close()
+    _say(out, HELP.format(examples="\n  ".join(EXAMPLES)))
+    with _remembered(data_dir):
+        while (line := _question(read)) is not None:
+            if line.strip() in {".quit", ".exit"}:
+                return
+            _respond(data_dir, line.strip(), out)
 
 
 def _question(read: Callable[[str], str]) -> str | None:
@@ -50,22 +47,21 @@ def _question(read: Callable[[str], str]) -> str | None:
             return text
 
 
-def _respond(connection: duckdb.DuckDBPyConnection, line: str, out: BinaryIO) -> None:
+def _respond(data_dir: Path, line: str, out: BinaryIO) -> None:
     command, _, name = line.partition(" ")
     try:
         if command == ".views":
-            _say(out, "\n".join(view_names(connection)))
+            _say(out, "\n".join(asked(data_dir, view_names)))
         elif command == ".schema":
             quoted = name.strip(" ;").replace('"', '""')
-            answer(connection, f'DESCRIBE "{quoted}"', "table", out)
+            ask(data_dir, f'DESCRIBE "{quoted}"', "table", out)
         elif command.startswith("."):
             _say(out, HELP.format(examples="\n  ".join(EXAMPLES)))
         elif line:
-            answer(connection, line, "table", out)
+            ask(data_dir, line, "table", out)
     except BreakwaterError as error:
         _say(out, str(error))
     except KeyboardInterrupt:
-        connection.interrupt()
         _say(out, "interrupted")
 
 

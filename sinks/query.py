@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
@@ -19,8 +19,8 @@ import msgspec
 import pyarrow.parquet as pq
 
 from schemas.errors import HistoryError, UsageError
-from sinks.duckdb import connect
-from sinks.parquet import history_dir
+from sinks.duckdb import asked, vanishing
+from sinks.files import history_dir
 from sinks.views import EXAMPLES
 
 Format = Literal["table", "csv", "json", "parquet"]
@@ -45,10 +45,18 @@ def query(data_dir: Path, sql: str, format: Format = "table", out: BinaryIO | Pa
     """
     if format not in FORMATS:
         raise UsageError(f"no format {format!r}; choose from {', '.join(FORMATS)}")
-    with closing(connect(data_dir)) as connection:
+    with opened(out) as stream:
+        ask(data_dir, sql, format, stream)
+
+
+def ask(data_dir: Path, sql: str, format: Format, stream: BinaryIO) -> None:
+    """Answer one SELECT on a stream; as ``query``."""
+
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
         lock(connection, data_dir)
-        with _opened(out) as stream:
-            answer(connection, sql, format, stream)
+        answer(connection, sql, format, stream)
+
+    asked(data_dir, work)
 
 
 def lock(connection: duckdb.DuckDBPyConnection, data_dir: Path) -> None:
@@ -61,13 +69,15 @@ def lock(connection: duckdb.DuckDBPyConnection, data_dir: Path) -> None:
 
 
 def answer(connection: duckdb.DuckDBPyConnection, sql: str, format: Format, stream: BinaryIO) -> None:
-    """Answer one SELECT on an open connection. Asks again once if a file was compacted away meanwhile."""
-    with _told(connection):
+    """Answer one SELECT on an open connection.
+
+    :raises Vanished: where files were compacted away before anything was put out.
+    """
+    with told(connection):
         select = single_select(connection, sql)
-        try:
-            _WRITERS[format](connection.sql(select), stream)
-        except _Vanished:
-            _WRITERS[format](connection.sql(select), stream)
+        with vanishing():
+            relation = connection.sql(select)
+        WRITERS[format](relation, stream)
 
 
 def single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
@@ -100,19 +110,11 @@ def _nodes(tree: Any) -> Iterator[str]:
             pending += item
 
 
-class _Vanished(Exception):
-    """A file went away between listing and reading, before anything was put out."""
-
-
 def _primed(make: Callable[[], Iterator[Item]]) -> Iterator[Item]:
     """An iterator whose first item is already there, so that its errors come before any output."""
-    try:
+    with vanishing():
         items = make()
         first = list(islice(items, 1))
-    except duckdb.IOException as error:
-        if "No such file" in str(error) or "No files found" in str(error):
-            raise _Vanished from error
-        raise
     return chain(first, items)
 
 
@@ -205,7 +207,7 @@ def _cell(value: str | None, number: bool) -> str:
     return value
 
 
-_WRITERS: dict[Format, Callable[[Any, BinaryIO], None]] = {
+WRITERS: dict[Format, Callable[[Any, BinaryIO], None]] = {
     "table": _write_table,
     "csv": _write_csv,
     "json": _write_json,
@@ -214,7 +216,8 @@ _WRITERS: dict[Format, Callable[[Any, BinaryIO], None]] = {
 
 
 @contextmanager
-def _opened(out: BinaryIO | Path | None) -> Iterator[BinaryIO]:
+def opened(out: BinaryIO | Path | None) -> Iterator[BinaryIO]:
+    """Where an answer goes: a stream, a path, or standard output."""
     if out is None:
         import sys  # noqa: PLC0415 - only the default needs it
 
@@ -231,12 +234,10 @@ def _opened(out: BinaryIO | Path | None) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _told(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def told(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Turn what DuckDB raises into our exceptions, its words included."""
     try:
         yield
-    except _Vanished as error:
-        raise HistoryError("files were compacted away while reading, twice: ask again") from error
     except duckdb.CatalogException as error:
         raise UsageError(f"{error}\nviews: {', '.join(view_names(connection))}") from error
     except duckdb.PermissionException as error:

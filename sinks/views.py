@@ -3,6 +3,11 @@
 ``dt``, the UTC day, is a column of every view and part of every key: a condition on it reads only those days. Times are
 UTC without a zone, microseconds; ``utc_now()`` is the present in the same terms. The column ``window`` is shown as
 ``window_name``, the word being SQL's own.
+
+What is read follows from one manifest (``schemas.manifest``), so that a question never sees a sealed day twice or not
+at all: sealed days are named file by file and need no search for doubles; parts are found as they come; of the parts of
+days that may be sealed, only rows that no seal holds are taken. The ``swept`` file named beside them is removed before
+any file is, so that views older than that fail instead of missing rows.
 """
 
 from __future__ import annotations
@@ -13,24 +18,31 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from schemas.manifest import Manifest, Sealed, columns_of
 from schemas.tables import DATASETS, Dataset
+from sinks.files import empty_file, marker
 
-_KEYS: dict[str, tuple[str, str]] = {
-    "liquidations": ("event_id", "receive_time"),
-    "windows": ('asset, "window", time, count, usd', "time"),
-    "cascades": ("cascade_id, time, state, events", "time"),
-    "signals": ("signal_id", "receive_time"),
-    "open_interest": ("venue, instrument, event_time", "receive_time"),
-    "funding": ("venue, instrument, event_time, settled", "receive_time"),
-    "mark_prices": ("venue, instrument, event_time", "receive_time"),
-    "trades": ("venue, instrument, trade_id, event_time", "receive_time"),
-    "feeds": ("venue, feed, event_time, state, reason, gap_from", "event_time"),
-    "account_events": ("event_id", "receive_time"),
-    "dead_letters": ("venue, feed, receive_time, reason, raw", "receive_time"),
+KEYS: dict[str, tuple[tuple[str, ...], str]] = {
+    "liquidations": (("event_id",), "receive_time"),
+    "windows": (("asset", "window", "time", "count", "usd"), "time"),
+    "cascades": (("cascade_id", "time", "state", "events"), "time"),
+    "signals": (("signal_id",), "receive_time"),
+    "open_interest": (("venue", "instrument", "event_time"), "receive_time"),
+    "funding": (("venue", "instrument", "event_time", "settled"), "receive_time"),
+    "mark_prices": (("venue", "instrument", "event_time"), "receive_time"),
+    "trades": (("venue", "instrument", "trade_id", "event_time"), "receive_time"),
+    "feeds": (("venue", "feed", "event_time", "state", "reason", "gap_from"), "event_time"),
+    "account_events": (("event_id",), "receive_time"),
+    "dead_letters": (("venue", "feed", "receive_time", "reason", "raw"), "receive_time"),
 }
 """Dataset -> what makes a row the same row within a day, and which of the same rows is kept: the first by this."""
 
+HOURS = "liquidations_1h"
+"""The folder of sums by hour that are written with each seal of ``liquidations``."""
+
 _VIEW_OF = {"cascades": "cascade_updates"}
+
+_PARTS = "dt=*/[_p]*.parquet"
 
 _DERIVED = """
 CREATE MACRO utc_now() AS (now() AT TIME ZONE 'UTC');
@@ -48,6 +60,11 @@ CREATE VIEW liquidations_1m AS
          coalesce(sum(notional_usd) FILTER (cause = 'adl'), 0) AS adl_usd,
          bool_or(coverage <> 'complete') AS floor, dt
   FROM liquidations GROUP BY ALL;
+
+CREATE VIEW liquidations_1h AS
+  SELECT hour, asset, venue, position, sum(count)::BIGINT AS count, sum(usd) AS usd, max(largest_usd) AS largest_usd,
+         sum(adl_count)::BIGINT AS adl_count, sum(adl_usd) AS adl_usd, bool_or(floor) AS floor, dt
+  FROM (FROM files.liquidations_hours UNION ALL BY NAME FROM files.liquidations_fresh_hours) GROUP BY ALL;
 
 CREATE MACRO totals(hours) AS TABLE
   SELECT position, count(*) AS count, sum(notional_usd) AS usd, max(notional_usd) AS largest_usd,
@@ -75,44 +92,140 @@ CREATE MACRO around(id, secs) AS TABLE
 
 EXAMPLES = (
     "from liquidations_1m where dt = current_date order by usd desc limit 10",
+    "select hour, sum(usd) usd from liquidations_1h group by hour order by usd desc limit 10",
     "from cascades order by started desc limit 5",
     "from totals(24)",
     "from around((select cascade_id from cascades order by usd desc limit 1), 30)",
 )
 
 
-def statements(root: Path) -> Iterator[str]:
+def statements(root: Path, manifest: Manifest) -> Iterator[str]:
     """Everything that makes the views over the files below ``root``, in order."""
     yield "CREATE SCHEMA files"
     for dataset in DATASETS.values():
-        yield file_view(root, dataset)
-    yield from views()
+        yield from file_views(root, dataset, manifest)
+    yield from views(root, manifest)
 
 
-def file_view(root: Path, dataset: Dataset) -> str:
-    """Makes ``files.<dataset>``: what is in the files, row by row."""
-    folder = re.sub(r"([*?\[])", r"[\1]", str(root / dataset.name)).replace("'", "''")
-    options = "hive_partitioning = true, hive_types = {'dt': DATE}, union_by_name = true"
-    return f"CREATE VIEW files.{dataset.name} AS FROM read_parquet('{folder}/dt=*/*.parquet', {options})"
+def file_views(root: Path, dataset: Dataset, manifest: Manifest) -> Iterator[str]:
+    """Makes ``files.<dataset>_parts`` and ``files.<dataset>_days``: what is in the files, row by row.
+
+    Where there is no file at all, both read ``files.<dataset>_nothing``.
+    """
+    name, state = dataset.name, manifest.of(dataset.name)
+    marks = [_literal(path) for path in (marker(root, name, manifest),) if path.exists()]
+    # The pattern finds parts and the empty file, which is there where no part is: a pattern must find something.
+    parts = _PARTS if empty_file(root, name).exists() or any(root.glob(f"{name}/{_PARTS}")) else ""
+    found = {
+        "parts": [*([f"{_literal(root / name)}/{parts}"] if parts else []), *marks],
+        "days": [*marks, *_sealed(root / name, state)],
+    }
+    current = columns_of(dataset.schema)
+    differ = any(seal.columns != current for seals in state.days.values() for seal in seals)
+    for kind, files in found.items():
+        read = _read(files, union=differ or kind == "parts") if files else f"FROM files.{name}_nothing"
+        yield f"CREATE VIEW files.{name}_{kind} AS {read}"
 
 
-def views() -> Iterator[str]:
-    """The views over ``files.<dataset>``, and the macros."""
+def views(root: Path, manifest: Manifest) -> Iterator[str]:
+    """The views over the files, and the macros."""
+    hours = _sealed(root / HOURS, manifest.of("liquidations"))
     for dataset in DATASETS.values():
+        name = dataset.name
+        yield f"CREATE VIEW files.{name} AS FROM files.{name}_days UNION ALL BY NAME FROM files.{name}_parts"
+        yield from _fresh(name, manifest.of(name))
         yield _view(dataset)
+    yield f"CREATE VIEW files.liquidations_fresh_hours AS {hours_of('files.liquidations_fresh')}"
+    sealed = _read(hours) if hours else "FROM files.liquidations_fresh_hours LIMIT 0"
+    yield f"CREATE VIEW files.liquidations_hours AS {sealed}"
     yield from (part.strip() for part in _DERIVED.split(";\n") if part.strip())
 
 
+def hours_of(relation: str) -> str:
+    """The sums by hour of forced closes, each there once, as ``liquidations_1h`` has them."""
+    return f"""
+  SELECT date_trunc('hour', event_time::TIMESTAMP) AS hour, asset, venue, position,
+         count(*) FILTER (cause <> 'adl') AS count,
+         coalesce(sum(notional_usd) FILTER (cause <> 'adl'), 0) AS usd,
+         coalesce(max(notional_usd) FILTER (cause <> 'adl'), 0) AS largest_usd,
+         count(*) FILTER (cause = 'adl') AS adl_count,
+         coalesce(sum(notional_usd) FILTER (cause = 'adl'), 0) AS adl_usd,
+         bool_or(coverage <> 'complete') AS floor, dt
+  FROM {relation} GROUP BY ALL"""  # noqa: S608 - our own names
+
+
+def _literal(path: Path) -> str:
+    """A path as DuckDB reads it in a list of patterns."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path)).replace("'", "''")
+
+
+def read(files: list[Path], *, union: bool = False, rows: bool = False) -> str:
+    """Reads files of one dataset, ``dt`` from the folder.
+
+    :arg union: whether some may lack columns.
+    :arg rows: with ``filename`` and ``file_row_number``.
+    """
+    return _read([_literal(file) for file in files], union=union, rows=rows)
+
+
+def _read(patterns: list[str], *, union: bool = False, rows: bool = False) -> str:
+    named = ", ".join(f"'{pattern}'" for pattern in patterns)
+    more = ", union_by_name = true" if union else ""
+    more += ", filename = true, file_row_number = true" if rows else ""
+    return f"FROM read_parquet([{named}], hive_partitioning = true, hive_types = {{'dt': DATE}}{more})"
+
+
+def _sealed(folder: Path, state: Sealed) -> list[str]:
+    return [f"{_literal(folder)}/dt={day}/{seal.file}" for day, seals in sorted(state.days.items()) for seal in seals]
+
+
+def once(relation: str, dataset: str, then: str = "") -> str:
+    """A query for each row of ``relation`` once: the first of those with the same key.
+
+    :arg then: columns that decide between rows received at the same time.
+    """
+    first = KEYS[dataset][1]
+    # Not row_number() = 1: DuckDB 2.0 makes that a join on file numbers, and a filter that skips files renumbers them
+    # in one of its two scans, so that rows are lost (duckdb/duckdb#26044).
+    order = f"{first}, {then}" if then else first
+    return f"(FROM {relation} QUALIFY lag(dt) OVER (PARTITION BY dt, {keyed(dataset)} ORDER BY {order}) IS NULL)"
+
+
+def keyed(dataset: str) -> str:
+    """The columns of the key."""
+    return ", ".join(f'"{name}"' for name in KEYS[dataset][0])
+
+
+def same(dataset: str, left: str, right: str) -> str:
+    """The condition that two rows are the same row."""
+    keys = " AND ".join(f'{left}."{name}" IS NOT DISTINCT FROM {right}."{name}"' for name in KEYS[dataset][0])
+    return f"{left}.dt = {right}.dt AND {keys}"
+
+
+def _fresh(name: str, state: Sealed) -> Iterator[str]:
+    """Makes ``files.<dataset>_fresh``: the rows of parts, each once, that no seal holds."""
+    yield f"CREATE VIEW files.{name}_parts_once AS {once(f'files.{name}_parts', name)}"
+    late = f"""
+  UNION ALL BY NAME
+  SELECT * FROM files.{name}_parts_once AS part WHERE dt < DATE '{state.until}'
+    AND NOT EXISTS (SELECT 1 FROM files.{name}_days AS day WHERE {same(name, "day", "part")})"""  # noqa: S608 - our own names
+    new = f"SELECT * FROM files.{name}_parts_once"  # noqa: S608 - same
+    yield f"CREATE VIEW files.{name}_fresh AS " + (
+        f"{new} WHERE dt >= DATE '{state.until}'{late}" if state.days else new
+    )
+
+
 def _view(dataset: Dataset) -> str:
-    key, first = _KEYS[dataset.name]
     shown = [f"{name}::TIMESTAMP AS {name}" for name in _columns(dataset, pa.timestamp("ns"))]
     shown += [f"printf('%016x', {name}) AS {name}" for name in _columns(dataset, pa.uint64())]
     renamed = ' RENAME ("window" AS window_name)' if "window" in dataset.schema.names else ""
-    name = _VIEW_OF.get(dataset.name, dataset.name)
-    # Not row_number() = 1: DuckDB 2.0 makes that a join on file numbers, and a filter that skips files renumbers them
-    # in one of its two scans, so that rows are lost (duckdb/duckdb#26044).
-    once = f"(FROM files.{dataset.name} QUALIFY lag(dt) OVER (PARTITION BY dt, {key} ORDER BY {first}) IS NULL)"
-    return f"CREATE VIEW {name} AS SELECT * REPLACE ({', '.join(shown)}){renamed} FROM {once}"  # noqa: S608 - our own names
+    rows = f"(FROM files.{dataset.name}_days UNION ALL BY NAME FROM files.{dataset.name}_fresh)"
+    return f"CREATE VIEW {view_of(dataset.name)} AS SELECT * REPLACE ({', '.join(shown)}){renamed} FROM {rows}"  # noqa: S608 - same
+
+
+def view_of(dataset: str) -> str:
+    """The view of a dataset's rows."""
+    return _VIEW_OF.get(dataset, dataset)
 
 
 def _columns(dataset: Dataset, kind: pa.DataType) -> list[str]:

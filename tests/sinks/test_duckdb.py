@@ -25,7 +25,7 @@ Python = Callable[..., subprocess.Popen[str]]
 NOON = 1_795_262_400_000_000_000
 VIEWS = [
     "account_events", "cascade_updates", "cascades", "dead_letters", "feeds", "funding", "liquidations",
-    "liquidations_1m", "mark_prices", "open_interest", "signals", "trades", "windows",
+    "liquidations_1h", "liquidations_1m", "mark_prices", "open_interest", "signals", "trades", "windows",
 ]  # fmt: skip
 
 

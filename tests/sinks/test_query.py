@@ -158,8 +158,8 @@ def test_a_place_that_cannot_be_written_is_named(data_dir: Path) -> None:
         query(data_dir, "SELECT 1", "csv", data_dir / "absent" / "out.csv")
 
 
-@pytest.mark.parametrize(("times", "answered"), [(1, True), (2, False)])
-def test_a_file_compacted_away_is_no_error_the_first_time(
+@pytest.mark.parametrize(("times", "answered"), [(1, True), (4, True), (5, False)])
+def test_a_file_compacted_away_is_no_error_the_first_times(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, times: int, answered: bool
 ) -> None:
     texts, left = querying._texts, iter(range(times))
@@ -173,7 +173,7 @@ def test_a_file_compacted_away_is_no_error_the_first_time(
     if answered:
         assert ask(data_dir, "SELECT count(*) AS n FROM liquidations") == b"n\n2\n"
     else:
-        with pytest.raises(HistoryError, match="compacted away while reading, twice"):
+        with pytest.raises(HistoryError, match="compacted away while reading, 5 times"):
             ask(data_dir, "SELECT count(*) AS n FROM liquidations")
 
 
