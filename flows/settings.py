@@ -252,6 +252,8 @@ class HistorySettings(Section):
     """Rows wait at most this long for their file."""
     flush_rows: PositiveInt = 50_000
     """... or until this many rows wait."""
+    keep: Duration = read_duration("0s")
+    """`breakwater retain` removes days that ended longer ago, e.g. 90d. 0s: every day is kept."""
     trades: bool = False
     """Whether ordinary trades are kept as well (large)."""
     mark_prices: bool = False
