@@ -27,6 +27,12 @@ lint: venv      ## format, lint, types, import contracts
 bench: venv     ## measured speed, as ratios in one run
 	@$(PY) -m tests.benchmarks $(ARGS)
 
+kafka:          ## a real Kafka broker on loopback, without Docker; prints its address (PORT=9092)
+	@docker/kafka/broker start $(or $(PORT),9092)
+
+kafka-stop:     ## stop it; what it holds is kept in .kafka
+	@docker/kafka/broker stop $(or $(PORT),9092)
+
 scoreboard: venv ## how good the probability is, on the recordings in BREAKWATER_SHARED
 	@$(PY) -m flows.study.scoreboard $(ARGS)
 
@@ -34,7 +40,7 @@ lock:           ## resolve the dependencies anew (needs uv)
 	@uv pip compile --universal --generate-hashes --no-header --group dev --extra live pyproject.toml -o requirements.lock -q
 
 clean:          ## remove the environment and every generated file
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .kafka .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help venv demo test lint bench scoreboard lock clean
+.PHONY: help venv demo test lint bench kafka kafka-stop scoreboard lock clean

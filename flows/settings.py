@@ -86,6 +86,13 @@ def _gateway(text: str) -> str:
     return f"{_venue(venue)}={address}"
 
 
+def _kafka_option(text: str) -> str:
+    name, is_one, _ = text.partition("=")
+    if not is_one or not re.fullmatch(r"[a-z_.]+", name):
+        raise ValueError(f"{text!r} is no option: write name=value, such as compression.type=zstd")
+    return text
+
+
 def _unset(value: object) -> object:
     return None if value == "" else value
 
@@ -103,6 +110,8 @@ Duration = Annotated[float, BeforeValidator(read_duration), PlainSerializer(writ
 VenueName = Annotated[str, BeforeValidator(_venue)]
 Gateway = Annotated[str, BeforeValidator(_gateway)]
 """A venue and the HTTP address it is reached at, ``bybit=https://host/path``."""
+KafkaOption = Annotated[str, BeforeValidator(_kafka_option)]
+"""``name=value`` as librdkafka names it."""
 AssetName = Annotated[str, BeforeValidator(_asset)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -260,6 +269,31 @@ class HistorySettings(Section):
     """Whether mark prices are kept as well (large)."""
 
 
+class KafkaSettings(Section):
+    """The bus workers meet in."""
+
+    bootstrap: Annotated[str, Field(pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")] = "127.0.0.1:9092"
+    """Brokers as host:port, several with commas. `make kafka` starts one at the default."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$")] = "breakwater"
+    """Stands before the name of every topic, with a dot: breakwater.signals.v1. Empty: nothing does."""
+    replication: PositiveInt = 1
+    """Copies of each topic that is created; 3 in a cluster of three brokers."""
+    deadline: Annotated[Duration, Field(gt=0)] = read_duration("2m")
+    """How long a message may wait to be delivered, brokers' absence included, before its worker gives up."""
+    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    """How to speak to the brokers."""
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """With sasl_..: how to say who we are."""
+    username: str = ""
+    """With sasl_..: who we are."""
+    password: Annotated[SecretStr | None, BeforeValidator(_unset)] = None
+    """With sasl_..: the password. Keep it in .env."""
+    options: Annotated[tuple[KafkaOption, ...], BeforeValidator(_listed)] = ()
+    """Anything else librdkafka can be told, such as ssl.ca.location=/etc/ssl/desk.pem, compression.type=zstd."""
+    secret_options: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed)] = ()
+    """The same for what must not be shown, such as ssl.key.password=... Keep it in .env."""
+
+
 class HealthSettings(Section):
     """The page of a worker: ``/healthz``, ``/readyz`` and, for Prometheus, ``/metrics``."""
 
@@ -310,6 +344,7 @@ class Settings(BaseSettings):
     levels: LevelSettings = LevelSettings()
     cascade: CascadeSettings = CascadeSettings()
     history: HistorySettings = HistorySettings()
+    kafka: KafkaSettings = KafkaSettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 

@@ -8,7 +8,13 @@
     │   ├── Refused          the venue answered no to a subscription, and says why
     │   └── FrameTooLarge    a frame exceeds the limit of the edge
     ├── RecordingError       a recording or frame file cannot be read
-    └── HistoryError         the history on disk cannot be read or written
+    ├── HistoryError         the history on disk cannot be read or written
+    ├── Unreadable           a message is none of its topic; its reader makes a dead letter of it
+    └── BusError             Kafka cannot be used as it must
+        ├── BusUnreachable   no broker answers
+        ├── TopicMissing     a topic is not there, or is no longer the one that was read
+        ├── OffsetLost       the place to read on from is no longer kept
+        └── DeliveryFailed   the bus did not take a message in time, or at all
 
 Bad *data* is never an exception outside a dialect: it is a dead letter (``schemas.records.DeadLetter``).
 """
@@ -74,3 +80,29 @@ class RecordingError(BreakwaterError):
 
 class HistoryError(BreakwaterError):
     """The history on disk cannot be read or written."""
+
+
+class Unreadable(BreakwaterError):
+    """A message is none of its topic."""
+
+
+class BusError(BreakwaterError):
+    """Kafka cannot be used as it must."""
+
+    exit_code = 4
+
+
+class BusUnreachable(BusError):
+    """No broker answers."""
+
+
+class TopicMissing(BusError):
+    """A topic is not there, or is no longer the one that was read."""
+
+
+class OffsetLost(BusError):
+    """The place to read on from is no longer kept."""
+
+
+class DeliveryFailed(BusError):
+    """The bus did not take a message in time, or at all."""

@@ -1,0 +1,82 @@
+"""What the brokers know of topics: partitions and identities, asked once while a flow is built."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from connectors.kafka.errors import missing
+from schemas.bus import Bus
+from schemas.errors import BusError, BusUnreachable
+from schemas.topics import Topic
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds a start waits for brokers and leaders."""
+_PAUSE = 0.1
+_SOON = {
+    KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError.REQUEST_TIMED_OUT,  # noqa: SLF001 - how the client spells them
+}  # fmt: skip
+
+
+def waited(what: str, ask: Callable[[], T], patience: float | None = None) -> T:
+    """The answer, asked for again while brokers or leaders are away.
+
+    :raises BusUnreachable: nobody answered in time.
+    """
+    until = time.monotonic() + (PATIENCE if patience is None else patience)
+    while True:
+        try:
+            return ask()
+        except KafkaException as raised:
+            error: KafkaError = raised.args[0]
+            if error.code() not in _SOON:
+                raise BusError(f"{what}: {error.str()}") from None
+            if time.monotonic() > until:
+                raise BusUnreachable(
+                    f"no answer from the bus ({what}: {error.str()}): is [kafka] bootstrap right, and a broker "
+                    "running? `make kafka` starts one on this machine"
+                ) from None
+        time.sleep(_PAUSE)
+
+
+def admin(bus: Bus) -> AdminClient:
+    """A client for questions."""
+    return AdminClient(bus.client({"log_level": 2}))
+
+
+def partition_names(bus: Bus, topics: Sequence[Topic]) -> list[str]:
+    """Every partition as ``topic/00003``.
+
+    :raises TopicMissing, BusUnreachable: they cannot be read.
+    """
+    client, names = admin(bus), []
+    for topic in topics:
+        full = bus.name(topic)
+        # A client that is asked for a topic it does not know makes none: the brokers must not either.
+        known = waited(full, partial(client.list_topics, full, timeout=5.0)).topics[full]
+        if known.error is not None:
+            if known.error.code() in _SOON:
+                raise BusUnreachable(f"{full} has no leader: {known.error.str()}")
+            raise missing(full)
+        names += [f"{full}/{number:05d}" for number in sorted(known.partitions)]
+    return names
+
+
+def topic_ids(bus: Bus, topics: Sequence[Topic]) -> dict[str, str]:
+    """Topic -> the identity it got when it was made; left out where brokers do not tell."""
+    asked = admin(bus).describe_topics(TopicCollection([bus.name(topic) for topic in topics]), request_timeout=5.0)
+    found = {}
+    for name, answer in asked.items():
+        try:
+            found[name] = str(answer.result().topic_id)
+        except KafkaException:
+            continue
+    return found
