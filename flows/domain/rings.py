@@ -171,6 +171,17 @@ def locate(event: Events, me: Slot, time: int, hint: int) -> int:
             high = index
         else:
             return index
+    return _bisected(event, me, time, low, high)
+
+
+@compiled
+def first_after(event: Events, me: Slot, time: int, high: int) -> int:
+    """The first entry newer than ``time``, by bisection below ``high``."""
+    return _bisected(event, me, time, me.first, high)
+
+
+@compiled
+def _bisected(event: Events, me: Slot, time: int, low: int, high: int) -> int:
     while low < high:
         middle = (low + high) >> 1
         if event[at(me, middle)].time <= time:
@@ -353,8 +364,8 @@ def tell(event: Events, me: Slot, shard: Shard, time: int, out: NDArray[np.int64
     """All six windows at ``time``, not older than any entry. ``out`` W x (7 + 2): sums, then count and USD before."""
     sums = shard.sums
     for w in range(N_WINDOWS):
-        start = locate(event, me, time - LENGTHS[w], me.last)
-        between(event, me, locate(event, me, time - 2 * LENGTHS[w], start), start, sums, venues[w])
+        start = first_after(event, me, time - LENGTHS[w], me.last)
+        between(event, me, first_after(event, me, time - 2 * LENGTHS[w], start), start, sums, venues[w])
         out[w, N_SUMS] = sums[LONG_N] + sums[SHORT_N]
         out[w, N_SUMS + 1] = sums[LONG_USD] + sums[SHORT_USD]
         between(event, me, start, me.last, sums, venues[w])
@@ -366,4 +377,4 @@ def tell(event: Events, me: Slot, shard: Shard, time: int, out: NDArray[np.int64
 def look(event: Events, me: Slot, time: int, out: NDArray[np.int64], venues: NDArray[np.int32]) -> None:
     """Sums (W x 7) of all six windows at ``time``, not older than any entry; ``venues`` is scratch."""
     for w in range(N_WINDOWS):
-        between(event, me, locate(event, me, time - LENGTHS[w], me.last), me.last, out[w], venues)
+        between(event, me, first_after(event, me, time - LENGTHS[w], me.last), me.last, out[w], venues)
