@@ -222,6 +222,10 @@ class OrderBook:
             last, offset, value = place, offset + depth.spacing, value * depth.growth
         return found
 
+    def in_front(self) -> bool:
+        """Whether one of our orders rests at a best price."""
+        return any(side.orders and side.orders[0].price == side.best() for side in (self.bids, self.asks))
+
     def crossed(self) -> list[tuple[LiveOrder, Decimal]]:
         """Our resting orders the crowd now quotes through, with the quantity quoted so."""
         found = []

@@ -300,6 +300,7 @@ class Desk:
         contract.quoted = now
         contract.book.quote(contract.mark, contract.thinning)
         self._trade_through(contract)
+        self._flow(contract)
 
     def _trade_through(self, contract: Contract) -> None:
         """The crowd fills our orders it now quotes beyond."""
@@ -319,8 +320,8 @@ class Desk:
         self.trim(order.account, contract)
 
     def _flow(self, contract: Contract) -> None:
-        """While an order rests, the crowd trades: that is how a queue gets shorter."""
-        if contract.instrument not in self._flowing:
+        """While an order rests in front, the crowd trades: that is how a queue gets shorter."""
+        if contract.instrument not in self._flowing and contract.book.in_front():
             self._flowing.add(contract.instrument)
             self._agenda.after(REQUOTE, lambda: self._step_flow(contract))
 
@@ -339,5 +340,4 @@ class Desk:
         if touched:
             self._settled(touched)
         self.requote(contract)
-        if contract.book.bids.orders or contract.book.asks.orders:
-            self._flow(contract)
+        self._flow(contract)

@@ -105,11 +105,13 @@ class Stream:
         if not self._listeners or self._lost_since is not None or self._stalled:
             return
         now = self._agenda.now
-        struck = self._faults.strike(STREAM, now, f"{type(message).__name__} to {self._account}")
+        position = isinstance(message, AccountEvent) and message.event == "position"
+        kinds = STREAM if position else STREAM[:-1]
+        struck = self._faults.strike(kinds, now, f"{type(message).__name__} to {self._account}")
         kind = struck.kind if struck is not None else ""
         if kind == "stream_drop":
             return
-        if kind == "stream_false_flat" and isinstance(message, AccountEvent) and message.event == "position":
+        if kind == "stream_false_flat" and isinstance(message, AccountEvent):
             message = structs.replace(message, state="flat", remaining=0.0, detail="snapshot")
         if kind == "stream_duplicate":
             self._later(lambda: self._deliver(message))

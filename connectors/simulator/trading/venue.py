@@ -103,6 +103,8 @@ class SimulatedVenue:
 
     def grant(self, account: str, instrument: str, quantity: Decimal, price: Decimal | None = None) -> None:
         """Give an account a position (signed), bought from the crowd without fee, order or report on the stream."""
+        if not quantity:
+            return
         price = price if price is not None else self.contract(instrument).mark
         buyer, seller = (account, CROWD) if quantity > 0 else (CROWD, account)
         self.ledger.trade(instrument, buyer, seller, price, abs(quantity))

@@ -38,7 +38,9 @@ class Step:
 STEPS = st.lists(
     st.builds(
         Step,
-        kind=st.sampled_from(["ioc", "ioc", "gtc", "post_only", "cancel", "modify", "mark", "wait", "adl", "force"]),
+        kind=st.sampled_from(
+            ["ioc", "ioc", "gtc", "post_only", "cancel", "modify", "mark", "wait", "adl", "force", "crash"]
+        ),
         who=st.sampled_from(NAMES),
         side=st.sampled_from(["buy", "sell"]),
         quantity=st.sampled_from(["0.01", "0.7", "3", "20", "30"]),
@@ -66,6 +68,8 @@ def play(venue: SimulatedVenue, agenda: Agenda, step: Step) -> None:
             venue.desk.modify(step.who, wanted)
         case "mark":
             venue.set_mark(ETH, contract.mark * (1 + Decimal(step.offset) / 10_000))
+        case "crash":
+            venue.set_mark(ETH, contract.mark * (1 + Decimal(step.offset) / 9_000))
         case "wait":
             agenda.run_until(agenda.now + abs(step.offset) * SECOND // 100)
         case "adl":
@@ -77,12 +81,19 @@ def play(venue: SimulatedVenue, agenda: Agenda, step: Step) -> None:
     agenda.run_until(agenda.now + SECOND // 10)
 
 
-@given(st.sampled_from(VENUES), STEPS, st.integers(0, 99), st.sampled_from(["0", "500", "1000000"]))
-def test_usd_and_contracts_are_conserved(name: str, steps: list[Step], seed: int, insurance: str) -> None:
+HELD = st.tuples(*(st.sampled_from(["0", "25", "-25", "31.5", "-31.5"]) for _ in NAMES))
+
+
+@given(st.sampled_from(VENUES), STEPS, HELD, st.integers(0, 99), st.sampled_from(["0", "500", "1000000"]))
+def test_usd_and_contracts_are_conserved(
+    name: str, steps: list[Step], held: tuple[str, ...], seed: int, insurance: str
+) -> None:
     """Over fills, fees, funding, liquidations, backstops and deleveraging, with or without an insurance fund."""
     agenda = Agenda(START)
     venue = open_venue(agenda, name, style=profile(name), seed=seed, accounts=NAMES, insurance=insurance)
     venue.contract(ETH).funding_rate = Decimal("0.0007")
+    for account, quantity in zip(NAMES, held, strict=True):
+        venue.grant(account, ETH, Decimal(quantity))
     for step in steps:
         play(venue, agenda, step)
         assert venue.ledger.total() == venue.ledger.deposited
