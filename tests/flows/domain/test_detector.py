@@ -31,7 +31,7 @@ def run(events: list[Event], rules: Rules = LAX, size: int = 10_000) -> tuple[li
         records += found.records
         windows += [w for rows in found.windows for w in rows.records()]
         late += found.late
-    found = detector.finish(T0 + (max(e.receive or e.time for e in events) + 60_000) * MILLISECOND)
+    found = detector.finish(T0 + (max((e.receive or e.time for e in events), default=0) + 60_000) * MILLISECOND)
     return records + list(found.records), windows + [w for rows in found.windows for w in rows.records()], late
 
 
