@@ -32,6 +32,7 @@ def closes(c: LiquidationColumns) -> Closes:
         _plain(c.position, np.int8),
         _plain(c.cause, np.int8),
         _plain(c.notional_usd, np.float64),
+        _plain(c.price, np.float64),
         _plain(c.event_time, np.int64),
         _plain(c.receive_time, np.int64),
         _plain(c.coverage, np.int8),

@@ -14,6 +14,9 @@ from flows.domain import kernel
 from flows.domain.arrivals import NONE, closes, others
 from flows.domain.constants import MICRO, N_VENUES, NEVER
 from flows.domain.kernel import process
+from flows.domain.measures import MeasureRows, UnderCount
+from flows.domain.measuring import MEASURE, look_measures
+from flows.domain.minute import BY_SECOND
 from flows.domain.rings import look
 from flows.domain.rules import Rules
 from flows.domain.state import (
@@ -36,6 +39,7 @@ from flows.domain.telling import SIGNAL, WINDOWS_TOLD, told
 from schemas.batches import Batch, LiquidationColumns, Names, Tick
 from schemas.cascades import COMPONENTS, LEVELS, MARKET, WINDOWS, CascadeUpdate, Level, Side, Signal, WindowMetrics
 from schemas.clock import SECOND
+from schemas.measures import Measures
 from schemas.records import VENUES
 
 _STATES: tuple[Literal["open", "update", "close"], ...] = ("open", "update", "close")
@@ -74,6 +78,8 @@ class Detections:
     records: list[Signal | CascadeUpdate]
     """In the order it happened."""
     windows: list[WindowRows] = field(default_factory=list)
+    measures: list[MeasureRows] = field(default_factory=list)
+    """Beside the windows, where they are kept."""
     scored: int = 0
     late: int = 0
 
@@ -92,16 +98,20 @@ class Detector:
     """The state of all assets and the market; feed it batches in arrival order.
 
     The same arrivals give the same records however they are cut into batches.
+
+    :arg measures: what feeds that do not tell everything stand for, where measures are to be told beside the windows.
     """
 
-    def __init__(self, rules: Rules, assets: Names) -> None:
+    def __init__(self, rules: Rules, assets: Names, *, measures: UnderCount | None = None) -> None:
         self.rules = rules
         self.assets = assets
         self.state: State = allocate()
         for name in ("span", "lateness", "delay", "hold", "snapshot"):
             self.state.shard[name] = getattr(rules, name)
         self.state.shard["open_level"] = rules.open_code
-        self._told = told()
+        self.state.shard["measures"] = measures is not None
+        self._measures = measures
+        self._told = told(measures=measures is not None)
         self._parameters = rules.parameters()
         self._ids: dict[int, tuple[int, str]] = {}
         """Key and id of the newest cascade of each slot."""
@@ -139,10 +149,24 @@ class Detector:
         look(self.state.event, me, int(self.state.shard["clock"][0]), out, np.zeros(N_VENUES, np.int32))
         return Look(out, LEVELS[int(me["level"])], float(me["score"]))
 
+    def measure(self, asset: str) -> Measures | None:
+        """The measures of an asset (or the market) at the newest time known; nothing where it was never heard of, or
+        where measures are not kept. Changes nothing.
+        """
+        code = -1 if asset == MARKET else self.assets.find(asset)
+        clock = int(self.state.shard["clock"][0])
+        if self._measures is None or code is None or code + 1 >= len(self.state.slot) or clock == NEVER:
+            return None
+        row = np.zeros(1, MEASURE)
+        look_measures(self.state.event, self.state.slot, code + 1, clock, np.zeros(1, BY_SECOND)[0], row[0])
+        return MeasureRows(row, self.assets, self._measures).records()[0]
+
     def warm_up(self) -> None:
         """Compile, so that the first event does not wait for it."""
         process(self.state, self._told, closes(LiquidationColumns.empty()), NONE, 0, 0, self._parameters)
         self.look(MARKET)
+        if self._measures is not None:
+            look_measures(self.state.event, self.state.slot, 0, 0, self._told.seconds[0], np.zeros(1, MEASURE)[0])
 
     def _collect(self, batch: Batch, found: Detections) -> None:
         told = self._told
@@ -163,6 +187,8 @@ class Detector:
             found.windows.append(
                 WindowRows(told.window[:windows].copy(), told.window_venues[:windows].copy(), self.assets)
             )
+            if self._measures is not None:
+                found.measures.append(MeasureRows(told.measure[:windows].copy(), self.assets, self._measures))
         told.n[:] = 0
 
     def _signal(self, index: int, batch: Batch, row: int) -> Signal:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain import decays
+from flows.domain import decays, measured
 from flows.domain.constants import MICRO, N_VENUES, NEVER
 from flows.domain.context import fall, funding, has_ring, open_interest
 from flows.domain.rings import add, align, at, insert, locate, read, reserve
@@ -22,6 +22,7 @@ from flows.domain.state import (
     FLOOR,
     LONG_N,
     LONG_USD,
+    PARTIAL,
     RATE,
     SHORT,
     SHORT_N,
@@ -42,7 +43,8 @@ DONE, FULL, MORE_ARENA, MORE_RINGS = range(4)
 TICK_GRID = 100_000_000
 """Receive time moves the clock in steps of this many nanoseconds."""
 SHORT_CODE, ADL_CODE, UNPROVEN_CODE = POSITIONS.index("short"), CAUSES.index("adl"), CAUSES.index("unknown")
-COMPLETE_CODE, TIMELESS_CODE = COVERAGES.index("complete"), TIME_SOURCES.index("none")
+COMPLETE_CODE, PARTIAL_CODE = COVERAGES.index("complete"), COVERAGES.index("partial")
+TIMELESS_CODE = TIME_SOURCES.index("none")
 Parameters = NDArray[np.float64]
 """See ``flows.domain.score``."""
 _RECENT = 10 * 1_000_000_000
@@ -60,6 +62,7 @@ class Closes(NamedTuple):
     position: NDArray[np.int8]
     cause: NDArray[np.int8]
     usd: NDArray[np.float64]
+    price: NDArray[np.float64]
     event_time: NDArray[np.int64]
     receive_time: NDArray[np.int64]
     coverage: NDArray[np.int8]
@@ -146,12 +149,16 @@ def _judge(
 
 @compiled
 def _take(
-    event: Events, me: Slot, shard: Shard, time: int, usd: int, what: int, key: int, p: Parameters
+    event: Events, me: Slot, shard: Shard, time: int, usd: int, what: int, price: float, key: int, p: Parameters
 ) -> int:  # fmt: skip
     """Take one event into a slot; which of the bits below it came to."""
     insert(event, me, time, usd, what, shard.span)
     if not what & ADL:
-        decays.take(me.decays, time, usd, 1 if what & SHORT else 0, what & (N_VENUES - 1))
+        side, venue = (1 if what & SHORT else 0), what & (N_VENUES - 1)
+        decays.take(me.decays, time, usd, side, venue)
+        if shard.measures:
+            cover = (2 if what & PARTIAL else 1) if what & FLOOR else 0
+            measured.take(me.measured, time, usd, side, venue, cover, price)
     happened = 0
     if me.open and _join(me, time, usd, what):
         happened = _JOINED
@@ -226,7 +233,10 @@ def _advance(s: State, out: Told, time: int) -> bool:
                 _fall(s, out, slot, s.shard[0].falls_due)
                 _next_fall(s)
             continue
-        slot = s.dirty[s.shard[0].told]
+        if s.shard[0].told == 0:
+            # By number, whatever arrived first; the market last: it is measured by what its assets came to.
+            put_in_order(s.dirty, s.shard[0].dirty)
+        slot = s.dirty[s.shard[0].dirty - 1 - s.shard[0].told]
         s.slot[slot].is_dirty = False
         tell_windows(s, out, slot, told_due)
         s.shard[0].told += 1
@@ -235,6 +245,18 @@ def _advance(s: State, out: Told, time: int) -> bool:
             s.shard[0].told = 0
     s.shard[0].clock = time
     return True
+
+
+@compiled
+def put_in_order(numbers: NDArray[np.int64], count: int) -> None:
+    """Sort the first ``count``; few, and compiled in a blink."""
+    for i in range(1, count):
+        moved = numbers[i]
+        k = i
+        while k > 0 and numbers[k - 1] > moved:
+            numbers[k] = numbers[k - 1]
+            k -= 1
+        numbers[k] = moved
 
 
 @compiled
@@ -287,6 +309,8 @@ def _bits(venue: int, position: int, cause: int, coverage: int) -> int:
         what |= ADL
     if coverage != COMPLETE_CODE:
         what |= FLOOR
+    if coverage == PARTIAL_CODE:
+        what |= PARTIAL
     return what
 
 
@@ -297,7 +321,7 @@ def process(  # noqa: C901 - one plain loop: calls that take the state cost more
     """Work through arrivals from these rows on; how far it came in each, and why it stopped."""
     event, slots, shard, market = s.event, s.slot, s.shard[0], s.slot[0]
     # Taken out of their tuples once: each taking is counted, and there are millions of rows.
-    keys, venues, assets, positions, causes, worth, times, received, coverages, backfill, sources = c
+    keys, venues, assets, positions, causes, worth, prices, times, received, coverages, backfill, sources = c
     before, n, room, rows = o.before, out.n, len(out.order) - MARGIN, len(c.key)
     while True:
         while other < len(before) and before[other] <= row:
@@ -337,7 +361,7 @@ def process(  # noqa: C901 - one plain loop: calls that take the state cost more
             place = slot if k == 0 else 0
             me = slots[place]
             previous = me.level
-            happened = _take(event, me, shard, time, usd, what, key, p)
+            happened = _take(event, me, shard, time, usd, what, prices[row] if k == 0 else np.nan, key, p)
             if shard.snapshot and not me.is_dirty:
                 _touch(s, place)
             if happened:

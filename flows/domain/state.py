@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from flows.domain.constants import N_VENUES, NEVER
 from flows.domain.decays import DECAYS
 from flows.domain.decays import cleared as no_decays
+from flows.domain.measured import MEASURED
+from flows.domain.measured import cleared as no_measures
 from schemas.cascades import WINDOWS
 
-SHORT, ADL, FLOOR = 1 << 5, 1 << 6, 1 << 7
-"""Bits of ``what`` above the venue: position short, cause ADL, feed does not tell everything."""
+SHORT, ADL, FLOOR, PARTIAL = 1 << 5, 1 << 6, 1 << 7, 1 << 8
+"""Bits of ``what`` above the venue: position short, cause ADL, feed does not tell everything, nor even a known part."""
 N_SUMS = 7
 LONG_N, SHORT_N, ADL_N, LONG_USD, SHORT_USD, ADL_USD, FLOOR_USD = range(N_SUMS)
 N_WINDOWS = len(WINDOWS)
@@ -82,6 +84,7 @@ SLOT = np.dtype(
         ("context", np.float64, (6,)),  # see ``CONTEXT_FIELDS``
         ("oi_ring", np.int32, (N_VENUES,)),  # or -1
         ("decays", DECAYS),
+        ("measured", MEASURED),
     ],
     align=True,
 )
@@ -96,6 +99,7 @@ SHARD = np.dtype(
         ("hold", np.int64),
         ("snapshot", np.int64),
         ("open_level", np.int64),
+        ("measures", np.bool_),  # whether ``measured`` is kept
         ("clock", np.int64),  # newest time known
         ("cell", np.int64),  # newest cell of the receive-time grid
         ("arena_used", np.int64),
@@ -162,6 +166,7 @@ def _slots(count: int) -> NDArray[Any]:
     for name, fill in _FILLS.items():
         made[name] = fill
     made["decays"] = no_decays(count)
+    made["measured"] = no_measures(count)
     return made
 
 

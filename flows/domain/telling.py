@@ -5,12 +5,14 @@ Compiled. ``flows.domain.detector`` spells them out as records.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.domain.constants import N_VENUES
+from flows.domain.measuring import MEASURE, tell_measures
+from flows.domain.minute import BY_SECOND
 from flows.domain.rings import tell
 from flows.domain.state import N_SUMS, N_WINDOWS, State
 from schemas.compiled import compiled
@@ -31,6 +33,8 @@ class Told(NamedTuple):
     signal_score: NDArray[np.float64]  # score, acceleration, 6 components, 6 context
     window: NDArray[np.int64]  # slot, time + W x 9
     window_venues: NDArray[np.int32]  # W x V
+    measure: NDArray[Any]  # beside each window row where measures are kept; else empty
+    seconds: NDArray[Any]  # scratch, see ``flows.domain.minute``
     cascade: NDArray[np.int64]  # slot, time, state, opened, started, level, peak level, key + 7 sums
     cascade_score: NDArray[np.float64]  # score, peak
     cascade_entry: NDArray[np.int64]  # V
@@ -39,8 +43,11 @@ class Told(NamedTuple):
 SIGNAL_HEAD, CASCADE_HEAD = 7, 8
 
 
-def told(room: int = 4096) -> Told:
-    """Empty buffers."""
+def told(room: int = 4096, *, measures: bool = False) -> Told:
+    """Empty buffers.
+
+    :arg measures: whether each telling of windows is to have its measures beside it.
+    """
     return Told(
         np.zeros(6, np.int64),
         np.zeros((room, 2), np.int32),
@@ -48,6 +55,8 @@ def told(room: int = 4096) -> Told:
         np.zeros((room, 14), np.float64),
         np.zeros((room, 2 + N_WINDOWS * (N_SUMS + 2)), np.int64),
         np.zeros((room, N_WINDOWS, N_VENUES), np.int32),
+        np.zeros(room if measures else 0, MEASURE),
+        np.zeros(1, BY_SECOND),
         np.zeros((room, CASCADE_HEAD + N_SUMS), np.int64),
         np.zeros((room, 2), np.float64),
         np.zeros((room, N_VENUES), np.int64),
@@ -108,6 +117,8 @@ def tell_windows(s: State, out: Told, slot: int, time: int) -> None:
     out.window[i, 0], out.window[i, 1] = slot, time
     figures = out.window[i, 2:].reshape(N_WINDOWS, N_SUMS + 2)
     tell(s.event, me, s.shard[0], time, figures, out.window_venues[i])
+    if len(out.measure):
+        tell_measures(s.event, s.slot, slot, time, out.window_venues[i, N_WINDOWS - 1], out.seconds[0], out.measure[i])
     if me.open and me.changed:
         tell_cascade(s, out, slot, time, UPDATES)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class Event:
     coverage: str = "complete"
     receive: int | None = None
     id: int | None = None
+    price: float = 1.0
 
 
 def assets(*names: str) -> Names:
@@ -51,7 +53,7 @@ def columns(events: Sequence[Event], names: Names, first_id: int = 1) -> Liquida
         asset=np.array([names.code(e.asset) for e in events], np.int32),
         position=np.array([POSITIONS.index(e.position) for e in events], np.int8),
         cause=np.array([CAUSES.index(e.cause) for e in events], np.int8),
-        price=np.ones(n),
+        price=np.array([e.price for e in events], np.float64),
         price_kind=np.zeros(n, np.int8),
         quantity=np.array([e.usd for e in events], np.float64),
         notional_usd=np.array([e.usd for e in events], np.float64),
@@ -84,8 +86,9 @@ def histories(draw: st.DrawFn, longest: int = 120) -> list[Event]:
                 venue=draw(st.sampled_from(["binance_usdm", "bybit", "okx", "gate"])),
                 position=draw(st.sampled_from(["long", "short"])),
                 cause=draw(st.sampled_from(["liquidation"] * 5 + ["adl"])),
-                coverage=draw(st.sampled_from(["complete", "sampled"])),
+                coverage=draw(st.sampled_from(["complete", "sampled", "partial"])),
                 receive=clock,
+                price=draw(st.sampled_from([math.nan, 99.95, 100.05, 100.15, 100.25, 101.05, 110.05, 0.0123])),
             )
         )
     return found
