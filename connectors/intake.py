@@ -65,7 +65,7 @@ class Intake:
         """Whether ``closing`` is kept."""
         self.closing: list[Source] = []
         """The frames of the last batch that told forced closes."""
-        self._venues: dict[str, VenueIntake] = {}
+        self.venues: dict[str, VenueIntake] = {}
         self._coverage = np.zeros(len(VENUES), np.int8)
         self._clear()
 
@@ -77,15 +77,15 @@ class Intake:
         self.others: list[tuple[int, MarketRecord | Tick]] = []
         self._frames: list[Source] = []
         self._ends: list[int] = []
-        for venue in self._venues.values():
+        for venue in self.venues.values():
             venue.bind()
 
     def venue(self, name: str, coverage: Coverage) -> VenueIntake:
         """The intake a session of ``name`` writes to."""
-        known = self._venues.get(name)
+        known = self.venues.get(name)
         self._coverage[VENUES.index(name)] = COVERAGES.index(coverage)
         if known is None:
-            known = self._venues[name] = VenueIntake(self, name)
+            known = self.venues[name] = VenueIntake(self, name)
         return known
 
     def open(self, frames: Sequence[Source]) -> tuple[list[bytes], Callable[[int], None]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Iterable
+from typing import Any
 
 from connectors.catalogue import Catalogue
 from connectors.exchange import UNREADABLE, Exchange, Frame, Session
-from connectors.intake import Intake
+from connectors.intake import Intake, VenueIntake
 from connectors.recording import METADATA
 from connectors.spool import Item, Listed, Opened
 from schemas.batches import Batch, Tick
@@ -50,6 +53,26 @@ class Normaliser:
         """The connection was made anew: forget what the old one had told."""
         self._sessions.pop((venue, feed), None)
 
+    def snapshot(self) -> bytes:
+        """What the open sessions have been told so far, for a successor that reads on from here."""
+        out = io.BytesIO()
+        venues = {venue: (v.funding_hours, v.mark_of) for venue, v in self._intake.venues.items()}
+        _Pickler(out, pickle.HIGHEST_PROTOCOL).dump((self._sessions, self._intake.references, venues))
+        return out.getvalue()
+
+    def restore(self, stored: bytes) -> None:
+        """Go on where the predecessor was. Instruments it learned must be in the catalogue already."""
+        sessions, references, venues = _Unpickler(stored, self._exchanges, self._intake).load()
+        self._sessions.update(sessions)
+        self._intake.references.update(references)
+        for venue, (hours, marks) in venues.items():
+            known = self._known(venue)
+            known.funding_hours.update(hours)
+            known.mark_of.update(marks)
+
+    def _known(self, venue: str) -> VenueIntake:
+        return self._intake.venue(venue, self._exchanges[venue].coverage)
+
     def normalise(self, items: Iterable[Item | Tick]) -> Batch:
         """Read the items in order."""
         intake, sessions = self._intake, self._sessions
@@ -79,8 +102,33 @@ class Normaliser:
 
     def _open(self, venue: str, feed: str) -> Session:
         exchange = self._exchanges[venue]
-        session = exchange.session(self._intake.venue(venue, exchange.coverage))
+        session = exchange.session(self._known(venue))
         if feed == METADATA:
             session = _Learning(exchange, self._intake.catalogue, session)
         self._sessions[venue, feed] = session
         return session
+
+
+class _Pickler(pickle.Pickler):
+    """Writes sessions; what they all share is written as a name."""
+
+    def persistent_id(self, thing: Any) -> tuple[str, str] | None:
+        """The name of what is shared."""
+        if isinstance(thing, VenueIntake):
+            return "intake", thing.name
+        if isinstance(thing, Exchange):
+            return "exchange", thing.venue
+        return ("catalogue", "") if isinstance(thing, Catalogue) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, stored: bytes, exchanges: dict[str, Exchange], intake: Intake) -> None:
+        super().__init__(io.BytesIO(stored))
+        self._exchanges, self._intake = exchanges, intake
+
+    def persistent_load(self, name: Any) -> Exchange | VenueIntake | Catalogue:
+        """What is shared, by its name."""
+        what, venue = name
+        if what == "intake":
+            return self._intake.venue(venue, self._exchanges[venue].coverage)
+        return self._intake.catalogue if what == "catalogue" else self._exchanges[venue]

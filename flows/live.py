@@ -30,7 +30,7 @@ from connectors.simulator.process import SimulatorProcess
 from connectors.source import FeedSource
 from connectors.venue_feeds import VenueFeeds
 from flows import assembly
-from flows.archive import Archive
+from flows.keeping import Archive
 from flows.domain.detector import Detector
 from flows.domain.duplicates import Seen
 from flows.domain.rules import Rules

@@ -26,7 +26,7 @@ from connectors.normaliser import Normaliser
 from connectors.recording import is_recording, read_frames, venue_of
 from connectors.source import ReplaySource
 from flows import assembly
-from flows.archive import Archive
+from flows.keeping import Archive
 from flows.domain.detector import Detector
 from flows.domain.duplicates import Seen
 from flows.figures import Figures

@@ -31,7 +31,7 @@ def normalise(
 ) -> int:
     """Native frames in, one JSON record per line out, as they come."""
     from flows import logs
-    from flows.normalise import normalise as convert
+    from flows.pipe import normalise as convert
 
     logs.configure()
     source = cast("BufferedReader", sys.stdin.buffer) if str(file) == "-" else file

@@ -55,6 +55,10 @@ class Seen:
         self._tables = np.zeros((2, 1 << (2 * room - 1).bit_length()), np.uint64)
         self._state = np.zeros(2, np.int64)
 
+    def add(self, ids: NDArray[np.uint64]) -> None:
+        """Remember these as seen."""
+        _unseen(np.ascontiguousarray(ids, np.uint64), self._tables, self._state, self._room)
+
     def drop(self, batch: Batch) -> int:
         """Take known events out of the batch; how many they were."""
         fresh = _unseen(batch.liquidations.event_id, self._tables, self._state, self._room)

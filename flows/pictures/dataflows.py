@@ -12,7 +12,7 @@ from connectors.normaliser import Normaliser
 from connectors.reader import Reader
 from connectors.source import ReplaySource
 from flows import replay
-from flows.archive import Archive
+from flows.keeping import Archive
 from flows.domain.detector import Detector
 from flows.domain.rules import Rules
 from flows.figures import Figures

@@ -27,7 +27,7 @@ from flows.cli import main
 from flows.configuration import template
 from flows.doctor import examine
 from flows.instruments import as_lines, asked, listed, snapshot
-from flows.normalise import normalise
+from flows.pipe import normalise
 from schemas.clock import system_clock
 from schemas.errors import ConnectionLost, UsageError
 from schemas.records import VENUES

@@ -17,7 +17,7 @@ from connectors.exchanges import exchange
 from connectors.reader import FeedFigures
 from connectors.source import ReplaySource
 from flows import assembly
-from flows.archive import Archive
+from flows.keeping import Archive
 from flows.domain.detector import Detections, Detector
 from flows.domain.duplicates import Seen
 from flows.domain.rules import Rules

@@ -1,0 +1,205 @@
+"""One partition's share of the thinking, or the whole market: a detector fed in an order that the log alone decides.
+
+Live in one process, arrival decides the order. Through topics, forced closes and context arrive in topics of their own
+and are read at their own pace, and after a crash again; so the order is made from what the records say:
+
+- Forced closes of an asset lie in one partition: they are taken in its order, at once.
+- Context counts from ``CONTEXT_DELAY`` after it was received: before the first close received later than that.
+- The market reads every partition. Closes are put in order of receive time, each held back until one received
+  ``REORDER`` later was read.
+- Time passes by receive times; by a tick only to ``slack`` before it, so that a bus that falters is no silence.
+
+As long as no partition is behind another by more than these spans, the same log gives the same records whatever the
+pace, the cuts and the crashes. Where one is, its closes are taken as late ones are.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.domain.detector import Detections, Detector, WindowRows
+from flows.domain.duplicates import Seen
+from flows.domain.packing import packed, unpacked
+from flows.domain.rules import Rules
+from schemas.batches import Batch, LiquidationColumns, Names, Tick
+from schemas.cascades import MARKET
+from schemas.clock import MILLISECOND, SECOND
+from schemas.records import Funding, MarketRecord, OpenInterest
+
+CONTEXT_DELAY = SECOND
+REORDER = 250 * MILLISECOND
+_REMEMBERED = 60 * SECOND
+"""A double of an event older than this is too late to count, so its id need not survive a restart."""
+_ROOM = 1 << 16
+_EMPTY = LiquidationColumns.empty()
+
+
+@dataclass(slots=True)
+class Told:
+    """What pieces of the log brought about."""
+
+    detections: Detections = field(default_factory=lambda: Detections([]))
+    taken: int = 0
+    duplicates: int = 0
+    received: int = 0
+    """The newest receive time among what was taken."""
+
+
+class Shard:
+    """Feeds one detector; everything of it is in ``snapshot``.
+
+    :arg name: the partition, or ``MARKET`` for figures over all of them.
+    :arg slack: nanoseconds the bus may hold up an event before silence is believed.
+    """
+
+    def __init__(self, name: str, rules: Rules, slack: int, resume: bytes | None = None) -> None:
+        self.name, self.fresh = name, resume is None
+        self._slack, self._reorder = slack, REORDER if name == MARKET else 0
+        self.assets = Names()
+        self._detector = Detector(rules, self.assets)
+        self._seen = Seen(_ROOM)
+        self._ids: deque[tuple[int, NDArray[np.uint64]]] = deque()
+        self._context: deque[tuple[int, MarketRecord]] = deque()
+        self._waiting = _EMPTY
+        self._reached = self._context_reached = 0
+        self._codes = np.empty(0, np.int32)
+        self._coded: Names | None = None
+        if resume is not None:
+            self._restore(resume)
+
+    @property
+    def open_cascades(self) -> int:
+        """How many there are now."""
+        slots = self._detector.state.slot["open"]
+        return int(slots[0] if self.name == MARKET else np.count_nonzero(slots[1:]))
+
+    def closes(self, batch: Batch) -> Told:
+        """Forced closes of one partition, in its order."""
+        columns = self._relabelled(batch)
+        mine = Batch(columns, (), self.assets)
+        told = Told(taken=len(columns), duplicates=self._seen.drop(mine))
+        fresh = mine.liquidations
+        if len(fresh):
+            told.received = int(fresh.receive_time.max())
+            self._reached = max(self._reached, told.received)
+            self._remember(fresh)
+            told.detections = self._feed(self._in_order(fresh, self._reached - self._reorder))
+        return told
+
+    def context(self, records: Iterable[MarketRecord]) -> None:
+        """Context of one partition, in its order. It counts later; nothing comes of it by itself."""
+        for record in records:
+            if isinstance(record, OpenInterest | Funding):
+                self._context_reached = max(self._context_reached, record.receive_time)
+                self._context.append((self._context_reached + CONTEXT_DELAY, record))
+
+    def tick(self, time: int) -> Told:
+        """Everything received until ``time`` less the slack has been read."""
+        until = time - self._slack
+        if until <= self._reached:
+            return Told()
+        self._reached = until
+        released = self._in_order(_EMPTY, until)
+        found = self._feed(released) if len(released) else Detections([])
+        due = [(0, record) for record in self._due(until)]
+        found = _joined(
+            found, self._mine(self._detector.process(Batch(_EMPTY, (), self.assets, [*due, (0, Tick(until))])))
+        )
+        return Told(found)
+
+    def snapshot(self) -> bytes:
+        """Everything a successor needs to go on as if nothing had happened."""
+        names = [self.assets[code] for code in range(len(self.assets))]
+        memory = packed(self._detector.state, len(names) + 1)
+        ids = [ids for _, ids in self._ids]
+        recent = np.concatenate(ids) if ids else np.empty(0, np.uint64)
+        newest = self._ids[-1][0] if self._ids else 0
+        return pickle.dumps(
+            (names, memory, recent, newest, list(self._context), self._waiting, self._reached,
+             self._context_reached)
+        )  # fmt: skip
+
+    def _restore(self, resume: bytes) -> None:
+        names, memory, recent, newest, context, self._waiting, self._reached, self._context_reached = pickle.loads(  # noqa: S301 - our own recovery store
+            resume
+        )
+        for name in names:
+            self.assets.code(name)
+        self._detector.state = unpacked(self._detector.state, memory)
+        self._context.extend(context)
+        if len(recent):
+            self._seen.add(recent)
+            self._ids.append((newest, recent))
+
+    def _relabelled(self, batch: Batch) -> LiquidationColumns:
+        """The columns with our own codes of the assets."""
+        columns, theirs = batch.liquidations.take(slice(None)), batch.assets
+        if theirs is not self._coded:
+            self._coded, self._codes = theirs, np.empty(0, np.int32)
+        known = len(self._codes)
+        if known < len(theirs):
+            added = [self.assets.code(theirs[code]) for code in range(known, len(theirs))]
+            self._codes = np.concatenate([self._codes, np.array(added, np.int32)])
+        columns.asset = self._codes[columns.asset]
+        return columns
+
+    def _remember(self, columns: LiquidationColumns) -> None:
+        newest = int(columns.event_time.max())
+        self._ids.append((max(newest, self._ids[-1][0] if self._ids else 0), columns.event_id))
+        while self._ids[0][0] < self._ids[-1][0] - _REMEMBERED:
+            self._ids.popleft()
+
+    def _in_order(self, arrived: LiquidationColumns, until: int) -> LiquidationColumns:
+        """What may be thought about now: all that arrived, or what was received until then, in that order."""
+        if not self._reorder:
+            return arrived
+        rows = LiquidationColumns.concatenate([self._waiting, arrived])
+        order = np.lexsort((rows.event_id, rows.receive_time))
+        cut = int(np.searchsorted(rows.receive_time[order], until, side="right"))
+        self._waiting = rows.take(order[cut:])
+        return rows.take(order[:cut])
+
+    def _feed(self, columns: LiquidationColumns) -> Detections:
+        """Closes and the context due before each."""
+        if not len(columns):
+            return Detections([])
+        others: list[tuple[int, MarketRecord | Tick]] = []
+        if self._context:
+            reached = np.maximum.accumulate(columns.receive_time)
+            for due, record in self._taken(int(reached[-1])):
+                others.append((int(np.searchsorted(reached, due)), record))
+        return self._mine(self._detector.process(Batch(columns, (), self.assets, others)))
+
+    def _due(self, until: int) -> list[MarketRecord]:
+        return [record for _, record in self._taken(until)]
+
+    def _taken(self, until: int) -> list[tuple[int, MarketRecord]]:
+        found = []
+        while self._context and self._context[0][0] <= until:
+            found.append(self._context.popleft())
+        return found
+
+    def _mine(self, found: Detections) -> Detections:
+        """The market's figures are told by the one shard that reads everything, an asset's by its own."""
+        market = self.name == MARKET
+        found.records = [record for record in found.records if (record.asset == MARKET) == market]
+        found.windows = [rows for all_rows in found.windows if len(rows := _chosen(all_rows, market=market))]
+        return found
+
+
+def _chosen(rows: WindowRows, *, market: bool) -> WindowRows:
+    mine = (rows.figures[:, 0] == 0) == market
+    return rows if mine.all() else WindowRows(rows.figures[mine], rows.venues[mine], rows.assets)
+
+
+def _joined(first: Detections, second: Detections) -> Detections:
+    return Detections(
+        first.records + second.records, first.windows + second.windows,
+        first.scored + second.scored, first.late + second.late,
+    )  # fmt: skip
