@@ -30,11 +30,11 @@ from connectors.simulator.process import SimulatorProcess
 from connectors.source import FeedSource
 from connectors.venue_feeds import VenueFeeds
 from flows import assembly
-from flows.keeping import Archive
 from flows.domain.detector import Detector
 from flows.domain.duplicates import Seen
 from flows.domain.rules import Rules
 from flows.figures import Figures
+from flows.keeping import Archive
 from flows.settings import Settings
 from flows.stages import Outcome, detected, execute, normalised
 from schemas.clock import SECOND, Clock, system_clock

@@ -26,10 +26,10 @@ from connectors.normaliser import Normaliser
 from connectors.recording import is_recording, read_frames, venue_of
 from connectors.source import ReplaySource
 from flows import assembly
-from flows.keeping import Archive
 from flows.domain.detector import Detector
 from flows.domain.duplicates import Seen
 from flows.figures import Figures
+from flows.keeping import Archive
 from flows.live import INTERRUPTED, Stop, interruptible
 from flows.settings import Settings
 from flows.stages import Outcome, detected, execute, normalised

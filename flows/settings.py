@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -93,6 +94,12 @@ def _kafka_option(text: str) -> str:
     return text
 
 
+def _start(text: str) -> str:
+    if text not in {"beginning", "end"}:
+        read_duration(text)
+    return text
+
+
 def _unset(value: object) -> object:
     return None if value == "" else value
 
@@ -113,6 +120,8 @@ Gateway = Annotated[str, BeforeValidator(_gateway)]
 KafkaOption = Annotated[str, BeforeValidator(_kafka_option)]
 """``name=value`` as librdkafka names it."""
 AssetName = Annotated[str, BeforeValidator(_asset)]
+Start = Annotated[str, AfterValidator(_start)]
+"""``beginning``, ``end``, or a duration: so long ago."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -313,6 +322,19 @@ class HealthSettings(Section):
         return self
 
 
+class WorkerSettings(Section):
+    """The separate workers that meet in topics."""
+
+    start: Annotated[Start | None, BeforeValidator(_unset)] = None
+    """Where to read from, whatever was read before: beginning, end, or a time ago such as 15m. Empty: where the worker
+    left off; else from the beginning, cascades from the end."""
+    warm_up: Duration = read_duration("15m")
+    """How much of the log a cascades worker reads first, silently, where it has no snapshot."""
+    slack: Duration = read_duration("5s")
+    """How long the bus may hold an event up before silence is believed: levels fall, and cascades close, so much later
+    than in one process where nothing else comes. Each still carries the time at which it was due."""
+
+
 class LogSettings(Section):
     """What is said on stderr."""
 
@@ -345,6 +367,7 @@ class Settings(BaseSettings):
     cascade: CascadeSettings = CascadeSettings()
     history: HistorySettings = HistorySettings()
     kafka: KafkaSettings = KafkaSettings()
+    worker: WorkerSettings = WorkerSettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 

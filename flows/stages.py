@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +38,15 @@ def execute(flow: Dataflow) -> None:
 
     What our own code raised, or an interruption, comes out as it was; the engine would wrap it in its own error.
     """
-    try:
+    with unwrapped():
         cli_main(flow)
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """What our own code raised in a flow comes out as it was."""
+    try:
+        yield
     except BytewaxRuntimeError as wrapped:
         if isinstance(wrapped.__cause__, BreakwaterError | KeyboardInterrupt):
             raise wrapped.__cause__ from None

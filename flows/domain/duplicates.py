@@ -55,9 +55,20 @@ class Seen:
         self._tables = np.zeros((2, 1 << (2 * room - 1).bit_length()), np.uint64)
         self._state = np.zeros(2, np.int64)
 
-    def add(self, ids: NDArray[np.uint64]) -> None:
-        """Remember these as seen."""
-        _unseen(np.ascontiguousarray(ids, np.uint64), self._tables, self._state, self._room)
+    def unseen(self, ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which of these are new; they no longer are."""
+        fresh: NDArray[np.bool_] = _unseen(np.ascontiguousarray(ids, np.uint64), self._tables, self._state, self._room)
+        return fresh
+
+    def snapshot(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """The ids of the old and of the young generation."""
+        young, old = self._tables[self._state[0]], self._tables[1 - self._state[0]]
+        return old[old != 0], young[young != 0]
+
+    def restore(self, generations: tuple[NDArray[np.uint64], NDArray[np.uint64]]) -> None:
+        """Remember again what was written down; nothing may have been seen yet."""
+        for ids in generations:  # the old one is full, or empty: when all of it is in, it becomes the old one again
+            self.unseen(ids)
 
     def drop(self, batch: Batch) -> int:
         """Take known events out of the batch; how many they were."""

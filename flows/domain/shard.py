@@ -134,7 +134,7 @@ class Shard:
         self._detector.state = unpacked(self._detector.state, memory)
         self._context.extend(context)
         if len(recent):
-            self._seen.add(recent)
+            self._seen.unseen(recent)
             self._ids.append((newest, recent))
 
     def _relabelled(self, batch: Batch) -> LiquidationColumns:

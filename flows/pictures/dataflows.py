@@ -12,10 +12,10 @@ from connectors.normaliser import Normaliser
 from connectors.reader import Reader
 from connectors.source import ReplaySource
 from flows import replay
-from flows.keeping import Archive
 from flows.domain.detector import Detector
 from flows.domain.rules import Rules
 from flows.figures import Figures
+from flows.keeping import Archive
 from flows.live import Live
 from flows.settings import HistorySettings
 from schemas.batches import Batch

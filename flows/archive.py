@@ -1,0 +1,157 @@
+"""Topics → Parquet: everything told, for SQL. Into the folders the live pipeline writes as well.
+
+Reads: every topic of records. Writes: Parquet below ``data_dir``. Key: the partition, in ``LANES`` lanes. Guarantee: each
+message is in the history exactly once, whatever is killed: files past the last snapshot are removed and their rows come
+again; what was told twice (the same event, or the same words) is kept once. A disk that refuses makes the worker wait.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections import Counter
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+import bytewax.operators as op
+import numpy as np
+import structlog
+from bytewax.dataflow import Dataflow
+
+from connectors.kafka import Arrivals, Run
+from flows import metrics
+from flows.domain.duplicates import Seen
+from flows.reading import RunReader, schemas
+from flows.worker import Worker
+from schemas.batches import Batch
+from schemas.codec import encode
+from schemas.errors import HistoryError
+from schemas.records import MarkPrice, Trade
+from schemas.tables import StoredRecord
+from schemas.topics import LIQUIDATIONS, MARKET, RAW, TOPICS
+from sinks.parquet import ParquetHistory
+from sinks.rewind import RewindSink
+
+log = structlog.get_logger(__name__)
+
+LANES = 4
+"""Among how many workers the writing can be divided; each makes files of its own."""
+_REMEMBERED = 1 << 16
+"""Messages of a lane whose doubles are found, at least: more than anybody repeats after a crash."""
+_PAUSE = 1.0
+"""Seconds between two attempts on a disk that refuses."""
+_CASCADES_TELLS = frozenset({LIQUIDATIONS.name, MARKET.name})
+"""Topics whose unreadable messages the cascades worker has made dead letters of already."""
+Rows = list[tuple[bytes, StoredRecord]]
+"""Records, each with the bytes that tell it from others."""
+
+
+def build(config: str | None = None, *, bounded: bool = False, writer: str = "archive") -> Dataflow:
+    """The flow, ready to be run.
+
+    :arg writer: whose files these are. It belongs to the recovery store: with a new store comes a new name, since files
+        a store knows nothing of are taken back.
+    """
+    worker = Worker.begin("archive", config, bounded=bounded)
+    topics = [topic for topic in TOPICS.values() if topic is not RAW]
+    flow = Dataflow("archive")
+    arrivals = op.input("topics", flow, worker.source(topics))
+    pieces = op.flat_map("read", arrivals, ArchiveReader(worker).read)
+    sink = RewindSink(lanes(), lambda lane, resume: Lane(worker, f"{writer}.{lane}", resume))
+    op.output("history", pieces, sink)
+    return flow
+
+
+def lanes() -> list[str]:
+    """Their names."""
+    return [f"lane{number}" for number in range(LANES)]
+
+
+class ArchiveReader:
+    """Runs in; closes in columns and other records with their bytes out, by lane."""
+
+    def __init__(self, worker: Worker) -> None:
+        kept = worker.settings.history
+        left_out = [record for record, keep in ((Trade, kept.trades), (MarkPrice, kept.mark_prices)) if not keep]
+        self._unused = schemas(*left_out)
+        self._reader = RunReader(worker.bus)
+
+    def read(self, arrived: Arrivals) -> list[tuple[str, Batch | Rows]]:
+        """What goes into which lane."""
+        return [(f"lane{run.partition % LANES}", piece) for run in arrived.runs for piece in self._pieces(run)]
+
+    def _pieces(self, run: Run) -> list[Batch | Rows]:
+        found: list[Batch | Rows] = []
+        if run.topic == LIQUIDATIONS.name:
+            batch, letters = self._reader.closes(run)
+            found = [batch]
+        else:
+            rows, letters = self._reader.records(run, self._unused if run.topic == MARKET.name else ())
+            found = [rows]
+        if letters and run.topic not in _CASCADES_TELLS:
+            found.append([(encode(record).value, record) for record in letters])
+        return found
+
+
+class Lane:
+    """A writer, and what it has written lately."""
+
+    def __init__(self, worker: Worker, writer: str, resume: bytes | None) -> None:
+        kept = worker.settings.history
+        self._worker = worker
+        self._history = ParquetHistory(
+            worker.settings.data_dir, writer, flush_seconds=kept.flush, flush_rows=kept.flush_rows,
+            keep_rows=sys.maxsize, clock=worker.clock,
+        )  # fmt: skip
+        self._seen = Seen(_REMEMBERED)
+        self._told: Counter[str] = Counter()
+        sequence = 0
+        if resume is not None:
+            sequence, seen = pickle.loads(resume)  # noqa: S301 - our own recovery store
+            self._seen.restore(seen)
+        removed = self._history.rewind(sequence)
+        if removed:
+            log.info("rows past the last snapshot come again", writer=writer, files_removed=removed)
+
+    def take(self, items: list[Batch | Rows]) -> None:
+        """Keep what is new."""
+        for item in items:
+            if isinstance(item, Batch):
+                metrics.duplicates.inc(self._seen.drop(item))
+                self._history.append(item)
+            else:
+                self._add(item)
+        self._written(lambda: self._history.flush_due(self._worker.clock()))
+
+    def _add(self, rows: Rows) -> None:
+        if rows:
+            ids = [int.from_bytes(blake2b(value, digest_size=8).digest()) for value, _ in rows]
+            fresh = self._seen.unseen(np.array(ids, np.uint64))
+            for (_, record), is_new in zip(rows, fresh.tolist(), strict=True):
+                if is_new:
+                    self._history.add(record)
+
+    def snapshot(self) -> bytes:
+        """Everything taken is in files; where to go back to."""
+        self._written(self._history.flush)
+        return pickle.dumps((self._history.sequence, self._seen.snapshot()))
+
+    def _written(self, flush: Callable[[], Any]) -> None:
+        """Until the disk takes it: nothing more is read meanwhile, so nothing is lost.
+
+        :raises HistoryError: the disk refuses and the worker is to stop; the rows come again after the next start.
+        """
+        while True:
+            try:
+                flush()
+                break
+            except HistoryError as error:
+                metrics.history_flush_failures.inc()
+                log.error("the disk refuses; trying again", error=str(error))
+                if self._worker.waits(str(error), _PAUSE):
+                    raise
+                flush = self._history.flush
+        for dataset, rows in self._history.rows.items():
+            metrics.history_rows.labels(dataset).inc(rows - self._told[dataset])
+        self._told = Counter(self._history.rows)

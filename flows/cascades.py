@@ -1,0 +1,162 @@
+"""``liquidations.v1``, ``market.v1`` → ``windows.v1``, ``cascades.v1``, ``signals.v1`` (and ``deadletters.v1``).
+
+Reads: forced closes and their context. Writes: windows, cascades and signals of each asset, and of the market. Key: the
+asset (cascades: their id). Guarantee: at least once with deterministic ids and content; a double adds nothing. Each
+partition is thought about by itself, in its own order, and the market by one shard that reads them all (its figures come
+a quarter of a second later, see ``flows.domain.shard``). A worker without a snapshot reads the last minutes first,
+silently, so that its windows are full when it begins to speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.operators import StatefulBatchLogic
+
+from connectors.kafka import Arrivals, KafkaSource, Run
+from flows import assembly, metrics
+from flows.domain.rules import Rules
+from flows.domain.shard import Shard, Told
+from flows.reading import RunReader, schemas
+from flows.worker import Worker, keyed
+from schemas.batches import Batch, Tick
+from schemas.bus import Bus
+from schemas.cascades import MARKET, Signal
+from schemas.clock import SECOND, Clock, seconds
+from schemas.codec import Outgoing, encode
+from schemas.records import DeadLetter, Funding, MarkPrice, OpenInterest, Trade
+from schemas.topics import LIQUIDATIONS
+from schemas.topics import MARKET as CONTEXT
+
+
+class Piece(NamedTuple):
+    """What a shard is handed: closes or context of one partition, or that time passed."""
+
+    shard: str
+    closes: Batch | None = None
+    context: tuple[OpenInterest | Funding, ...] = ()
+    letters: tuple[DeadLetter, ...] = ()
+    warm: bool = False
+    tick: int = 0
+    partitions: tuple[int, ...] = ()
+    """Of which the tick says that everything was read."""
+
+
+def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
+    """The flow, ready to be run."""
+    worker = Worker.begin("cascades", config, bounded=bounded)
+    said = worker.settings.worker
+    source = worker.source([LIQUIDATIONS, CONTEXT], start="end", warm_up=said.warm_up, aligned=True, ticks=not bounded)
+    flow = Dataflow("cascades")
+    arrivals = op.input("closes", flow, source)
+    pieces = op.flat_map("shards", arrivals, PieceReader(worker.bus, source).read)
+    made = ShardLogic.maker(assembly.rules(worker.settings), seconds(said.slack), worker.clock)
+    told = op.stateful_batch("detect", pieces, made)
+    messages = op.flat_map_batch(
+        "messages", op.key_rm("unkey", told), lambda runs: keyed(m for run in runs for m in run)
+    )
+    op.output("topics", messages, worker.sink)
+    return flow
+
+
+class PieceReader:
+    """Runs in, pieces for the shards out."""
+
+    def __init__(self, bus: Bus, source: KafkaSource) -> None:
+        self._closes_topic, self._source = bus.name(LIQUIDATIONS), source
+        self._reader = RunReader(bus)
+        self._mine: tuple[int, ...] = ()
+
+    def read(self, arrived: Arrivals | Tick) -> list[tuple[str, Piece]]:
+        """The pieces, by shard."""
+        if isinstance(arrived, Tick):
+            found = self._ticks(arrived.receive_time)
+        else:
+            found = [piece for run in arrived.runs for piece in self._pieces(run)]
+        return [(piece.shard, piece) for piece in found]
+
+    def _ticks(self, time: int) -> list[Piece]:
+        if not self._mine:
+            places = [place.rpartition("/") for place in self._source.lags()]
+            self._mine = tuple(int(number) for topic, _, number in places if topic == self._closes_topic)
+        shards = [*map(str, self._mine), MARKET]
+        return [Piece(shard, tick=time, partitions=self._mine) for shard in shards]
+
+    def _pieces(self, run: Run) -> list[Piece]:
+        shard = str(run.partition)
+        if run.topic == LIQUIDATIONS.name:
+            batch, letters = self._reader.closes(run)
+            mine = Piece(shard, batch, letters=tuple(letters), warm=run.warm)
+            return [mine, Piece(MARKET, batch, warm=run.warm)]
+        rows, letters = self._reader.records(run, _UNUSED)
+        return [Piece(shard, None, tuple(record for _, record in rows), tuple(letters), run.warm)]
+
+
+_UNUSED = schemas(MarkPrice, Trade)
+"""Context the score does not look at: most of the topic, not worth decoding."""
+
+
+class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
+    """Drives one shard, and says what it tells as messages."""
+
+    def __init__(self, rules: Rules, slack: int, clock: Clock, resume: bytes | None) -> None:
+        self._rules, self._slack, self._clock, self._resume = rules, slack, clock, resume
+        self._shard: Shard | None = None
+        self._ticked: dict[int, int] = {}
+        self._open = 0
+
+    @classmethod
+    def maker(cls, rules: Rules, slack: int, clock: Clock) -> Callable[[bytes | None], ShardLogic]:
+        """What the engine calls for each key."""
+        return lambda resume: cls(rules, slack, clock, resume)
+
+    def on_batch(self, values: list[Piece]) -> tuple[list[list[Outgoing]], bool]:
+        """What the pieces bring about, in their order."""
+        if self._shard is None:
+            # The engine does not say which key it makes a logic for; its first piece does.
+            self._shard = Shard(values[0].shard, self._rules, self._slack, self._resume)
+        out = [message for piece in values for message in self._take(self._shard, piece)]
+        metrics.cascades_open.inc(self._shard.open_cascades - self._open)
+        self._open = self._shard.open_cascades
+        return [out] if out else [], StatefulBatchLogic.RETAIN
+
+    def _take(self, shard: Shard, piece: Piece) -> list[Outgoing]:
+        if piece.warm and not shard.fresh:
+            return []
+        shard.context(piece.context)
+        out = [encode(record) for record in piece.letters if not piece.warm]
+        if piece.closes is not None:
+            told = shard.closes(piece.closes)
+            return out if piece.warm else out + self._messages(shard, told)
+        if piece.tick:
+            return out + self._messages(shard, shard.tick(self._passed(shard, piece)))
+        return out
+
+    def _passed(self, shard: Shard, piece: Piece) -> int:
+        """The time until which everything was read: of the market, what the last of its partitions says."""
+        if shard.name != MARKET:
+            return piece.tick
+        self._ticked.update(dict.fromkeys(piece.partitions, piece.tick))
+        return min(self._ticked.values()) if len(self._ticked) == LIQUIDATIONS.partitions else 0
+
+    def _messages(self, shard: Shard, told: Told) -> list[Outgoing]:
+        found = told.detections
+        if shard.name != MARKET:
+            metrics.duplicates.inc(told.duplicates)
+            metrics.late.inc(found.late)
+        for record in found.records:
+            if isinstance(record, Signal):
+                metrics.signals.labels(record.level).inc()
+        if told.received:
+            stage = "market" if shard.name == MARKET else "cascades"
+            metrics.stage_seconds.labels(stage).observe(max(self._clock() - told.received, 0) / SECOND)
+        windows = (window for rows in found.windows for window in rows.records())
+        return [*map(encode, found.records), *map(encode, windows)]
+
+    def snapshot(self) -> bytes:
+        """Everything of the shard."""
+        assert self._shard is not None  # noqa: S101 - the engine asks only after a batch
+        return self._shard.snapshot()

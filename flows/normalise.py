@@ -1,0 +1,116 @@
+"""``raw.v1`` → ``liquidations.v1``, ``market.v1``, ``account.v1``, ``deadletters.v1``: what the frames say.
+
+Reads: native frames, each venue in one partition. Writes: one record per message. Key: the asset (dead letters: the
+venue). Guarantee: nothing is lost, a frame is an event, a known control frame or a dead letter; at least once with
+deterministic ids. What the sessions were told stands in the snapshot, so a successor reads on as if nothing had happened:
+it may tell the last seconds again, in the same words.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import bytewax.operators as op
+import msgspec
+from bytewax.dataflow import Dataflow
+from bytewax.operators import StatefulBatchLogic
+
+from connectors.catalogue import Catalogue
+from connectors.exchange import Frame
+from connectors.exchanges import exchanges
+from connectors.instruments import snapshots
+from connectors.kafka import Arrivals, Run
+from connectors.normaliser import Normaliser
+from connectors.spool import Item, Listed, Opened
+from flows import metrics
+from flows.capture import LISTED, OPENED
+from flows.worker import Worker, keyed
+from schemas.batches import Tick
+from schemas.clock import MILLISECOND, SECOND, Clock
+from schemas.codec import Outgoing, decode_frame, encode, encode_closes, letter
+from schemas.errors import Unreadable
+from schemas.instruments import Instrument
+from schemas.records import CAUSES, VENUES, Control, DeadLetter
+from schemas.topics import RAW
+
+_instruments = msgspec.json.Decoder(tuple[Instrument, ...]).decode
+
+
+def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
+    """The flow, ready to be run."""
+    worker = Worker.begin("normalise", config, bounded=bounded)
+    flow = Dataflow("normalise")
+    arrivals = op.input("raw", flow, worker.source([RAW]))
+    frames = op.flat_map("frames", arrivals, lambda arrived: read(arrived, worker.bus.name(RAW)))
+    told = op.stateful_batch("normalise", frames, lambda resume: PartitionReader(worker.clock, resume))
+    messages = op.flat_map_batch(
+        "messages", op.key_rm("unkey", told), lambda runs: keyed(m for run in runs for m in run)
+    )
+    op.output("topics", messages, worker.sink)
+    return flow
+
+
+def read(arrived: Arrivals, topic: str) -> list[tuple[str, list[Item]]]:
+    """The frames and markers of each partition, in its order; a message that is none is a dead letter in its place."""
+    return [(str(run.partition), [_item(message, topic, run) for message in run.messages]) for run in arrived.runs]
+
+
+def _item(message: Any, topic: str, run: Run) -> Item:
+    value = message.value()
+    try:
+        frame = decode_frame(value or b"", message.headers())
+        if frame.what == OPENED:
+            return Opened(frame.venue, frame.feed)
+        if frame.what == LISTED:
+            return Listed(frame.venue, _instruments(frame.payload))
+        if frame.what != "frame":
+            raise Unreadable(f"a native frame marked {frame.what!r}: it was written by a newer version")
+        return Frame(frame.venue, frame.feed, frame.payload, frame.receive_time)
+    except (Unreadable, msgspec.MsgspecError) as error:
+        sent = max(message.timestamp()[1], 0) * MILLISECOND
+        return letter(topic, run.partition, message.offset(), value, str(error), sent)
+
+
+class PartitionReader(StatefulBatchLogic[list[Item], list[Outgoing], bytes]):
+    """The sessions of the venues in one partition."""
+
+    def __init__(self, clock: Clock, resume: bytes | None = None) -> None:
+        self._clock = clock
+        self._listed: dict[str, tuple[Instrument, ...]] = {}
+        self._catalogue = Catalogue(snapshots())
+        self._normaliser = Normaliser(exchanges().values(), self._catalogue)
+        if resume is not None:
+            self._listed, sessions = pickle.loads(resume)  # noqa: S301 - our own recovery store
+            for instruments in self._listed.values():
+                self._catalogue.add(instruments)
+            self._normaliser.restore(sessions)
+
+    def on_batch(self, values: list[list[Item]]) -> tuple[list[list[Outgoing]], bool]:
+        """What the frames say, as messages."""
+        return [self._told(items) for items in values], StatefulBatchLogic.RETAIN
+
+    def _told(self, items: list[Item]) -> list[Outgoing]:
+        newest = 0
+        for item in items:
+            if isinstance(item, Listed):
+                self._listed[item.venue] = item.instruments
+            elif isinstance(item, Frame):
+                newest = item.receive_time
+                metrics.frames.labels(item.venue).inc()
+        batch = self._normaliser.normalise(items)
+        out = list(encode_closes(batch))
+        for venue, cause in zip(batch.liquidations.venue.tolist(), batch.liquidations.cause.tolist(), strict=True):
+            metrics.events.labels(VENUES[venue], CAUSES[cause]).inc()
+        for _, record in batch.others:
+            if not isinstance(record, Tick | Control):
+                out.append(encode(record))
+            if isinstance(record, DeadLetter):
+                metrics.dead_letters.labels(record.venue).inc()
+        if newest:
+            metrics.stage_seconds.labels("normalise").observe(max(self._clock() - newest, 0) / SECOND)
+        return out
+
+    def snapshot(self) -> bytes:
+        """The instruments listed, and what the sessions were told."""
+        return pickle.dumps((self._listed, self._normaliser.snapshot()))

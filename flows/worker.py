@@ -1,0 +1,154 @@
+"""What every worker has around its flow: settings, the bus, a health page, figures, and an orderly end.
+
+A worker is a bytewax dataflow whose ``build`` anybody can run: ``breakwater worker NAME`` here,
+``python -m bytewax.run`` with the engine's own options for recovery and clusters. Both come through ``Worker.begin``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from connectors.kafka import KafkaSource, Reading, Start
+from flows import assembly, logs, metrics
+from flows.configuration import load
+from flows.health import Health, HealthPage
+from flows.settings import Settings, read_duration
+from schemas.bus import Bus
+from schemas.clock import SECOND, Clock, system_clock
+from schemas.codec import Outgoing
+from schemas.topics import Topic
+from sinks.kafka import KafkaSink
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """The surroundings of one flow in one process.
+
+    :arg bounded: end where the topics ended at the start, instead of running until told to stop.
+    """
+
+    def __init__(self, name: str, settings: Settings, clock: Clock = system_clock, *, bounded: bool = False) -> None:
+        self.name, self.settings, self.clock = name, settings, clock
+        self.health = Health(name)
+        self._bounded = bounded
+        self._stopping = False
+        self._page: HealthPage | None = None
+        self._sources: list[KafkaSource] = []
+        self._figures_due = 0
+        self._counted: dict[str, int] = {}
+
+    @classmethod
+    def begin(cls, name: str, config: str | None = None, *, bounded: bool = False) -> Worker:
+        """Read the settings, log, serve the health page and hear SIGTERM: all a process needs before its flow."""
+        settings = load(Path(config) if config else None).settings
+        logs.configure(settings.log.format, settings.log.level)
+        worker = cls(name, settings, bounded=bounded)
+        worker.serve()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, worker.stop)
+        atexit.register(worker.close)
+        return worker
+
+    @cached_property
+    def bus(self) -> Bus:
+        """Where the topics are."""
+        return assembly.bus(self.settings)
+
+    @cached_property
+    def sink(self) -> KafkaSink:
+        """Where messages go."""
+        return KafkaSink(self.bus, self.settings.kafka.deadline)
+
+    def source(
+        self,
+        topics: Iterable[Topic],
+        *,
+        start: Start = "beginning",
+        warm_up: float = 0.0,
+        aligned: bool = False,
+        ticks: bool = False,
+    ) -> KafkaSource:
+        """The topics, from where this worker left them, or ``start``.
+
+        :arg warm_up: seconds before it that are read again.
+        """
+        said = self.settings.worker.start
+        reading = Reading(
+            tuple(topics),
+            start=start if said is None else self._moment(said),
+            resume=said is None,
+            warm_up=round(warm_up * SECOND),
+            aligned=aligned,
+            bounded=self._bounded,
+            ticks=ticks,
+        )
+        source = KafkaSource(self.bus, reading, self.clock, self.turned)
+        self._sources.append(source)
+        return source
+
+    def _moment(self, start: str) -> Start:
+        """``beginning``, ``end``, or so long ago."""
+        if start == "beginning":
+            return "beginning"
+        return "end" if start == "end" else self.clock() - round(read_duration(start) * SECOND)
+
+    def turned(self) -> bool:
+        """Asked by sources each time they look for more: the flow is alive. Whether it is to stop."""
+        self.health.turned()
+        now = self.clock()
+        if now >= self._figures_due:
+            self._figures_due = now + SECOND
+            self.health.ready()
+            self._tell_figures()
+        return self._stopping
+
+    def waits(self, reason: str, pause: float) -> bool:
+        """Something outside is missing: alive, not ready, and to try again after so many seconds. Whether to stop."""
+        self.health.unready(reason)
+        self._figures_due = 0
+        time.sleep(pause)
+        self.health.turned()
+        return self._stopping
+
+    def _tell_figures(self) -> None:
+        for source in self._sources:
+            for place, lag in source.lags().items():
+                topic, _, partition = place.rpartition("/")
+                metrics.lag_records.labels(self.bus.bare(topic), partition).set(lag.messages)
+                metrics.lag_seconds.labels(self.bus.bare(topic), partition).set(lag.seconds)
+
+    def stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
+        """The system, or a person, asks to stop: drain, flush, keep the offsets, end. The second time at once."""
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = True
+        self.health.unready("stopping")
+        log.info("stopping", worker=self.name, signal=signal.Signals(number).name)
+
+    def serve(self) -> None:
+        """Answer who asks for health and metrics."""
+        if self.settings.health.enabled:
+            self._page = HealthPage(self.health, self.settings.health)
+
+    def close(self) -> None:
+        """Answer no more."""
+        self.health.unready("stopped")
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+
+
+def keyed(messages: Iterable[Outgoing]) -> list[tuple[str, Outgoing]]:
+    """As the Kafka sink takes them: what has one key stays in order."""
+    return [(message.key.decode(), message) for message in messages]
