@@ -91,6 +91,11 @@ class Reader:
         self._closes: deque[tuple[str, str, int]] = deque(maxlen=10_000)
         self._closes_reported = False
 
+    @property
+    def venues(self) -> list[str]:
+        """Whom it listens to."""
+        return [venue.feeds.exchange.venue for venue in self._venues]
+
     def start(self) -> None:
         """Start the thread; returns once it runs."""
         self._thread.start()

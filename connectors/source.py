@@ -9,7 +9,7 @@ timers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,10 +20,13 @@ from connectors.reader import Reader
 from connectors.spool import Item
 from schemas.batches import Batch, Tick
 from schemas.clock import MILLISECOND, SECOND, Clock
+from schemas.records import FeedStatus
 
 TICK = 100 * MILLISECOND
 _WAIT = 0.001
 _ALL = 1 << 30
+WHOLE = "*"
+"""The feed of a gap that is one of all feeds of its venue."""
 _NAP = 0.05
 """Seconds a held back replay sleeps at most before it looks whether to stop."""
 _TIMES = ("receive_time", "event_time", "time")
@@ -34,20 +37,24 @@ Items = list[Item | Tick]
 """What one activation brings, in arrival order."""
 
 
-class FeedPartition(StatefulSourcePartition[Items, None]):
-    """Drains the reader until told to stop."""
+class FeedPartition(StatefulSourcePartition[Items, int]):
+    """Drains the reader until told to stop.
 
-    def __init__(self, reader: Reader, clock: Clock, stopped: Callable[[], bool]) -> None:
+    :arg alive: when a predecessor was last known to listen; what came since was missed, and is told as a gap.
+    """
+
+    def __init__(self, reader: Reader, clock: Clock, stopped: Callable[[], bool], alive: int | None = None) -> None:
         self._reader, self._clock, self._stopped = reader, clock, stopped
         self._tick = 0
         self._ended = False
+        self._missed: Items = [] if alive is None else [*_missed(reader.venues, alive, clock())]
         reader.start()
 
     def next_batch(self) -> list[Items]:
         """What arrived, and a tick each 100 ms whether anything arrived or not."""
         if self._ended:
             raise StopIteration
-        items: Items = list(self._reader.drain(_WAIT))
+        items, self._missed = [*self._missed, *self._reader.drain(_WAIT)], []
         now = self._clock()
         if now - self._tick >= TICK:
             self._tick = now // TICK * TICK
@@ -62,16 +69,23 @@ class FeedPartition(StatefulSourcePartition[Items, None]):
         """At once: ``next_batch`` waits by itself."""
         return _AT_ONCE
 
-    def snapshot(self) -> None:
-        """Sockets cannot be rewound; what was missed is a gap row."""
+    def snapshot(self) -> int:
+        """Sockets cannot be rewound: until when was listened."""
+        return self._clock()
 
     def close(self) -> None:
         """Close every socket."""
         self._reader.stop()
 
 
-class FeedSource(FixedPartitionedSource[Items, None]):
-    """Live feeds. At most once: every hole is a ``FeedStatus`` gap row in the stream.
+def _missed(venues: Iterable[str], alive: int, now: int) -> Iterator[FeedStatus]:
+    reason = "nobody listened: the process was not running, or was killed since its last sign of life"
+    for venue in venues:
+        yield FeedStatus(venue, WHOLE, "gap", reason, now, alive, now)
+
+
+class FeedSource(FixedPartitionedSource[Items, int]):
+    """Live feeds. At most once: every hole is a ``FeedStatus`` gap row in the stream, also that between two processes.
 
     :arg stopped: asked ten times a second; true ends the flow.
     """
@@ -83,9 +97,9 @@ class FeedSource(FixedPartitionedSource[Items, None]):
         """One, whatever the venues."""
         return ["feeds"]
 
-    def build_part(self, step_id: str, for_part: str, resume_state: None) -> FeedPartition:  # noqa: ARG002 - the engine's signature
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> FeedPartition:  # noqa: ARG002 - the engine's signature
         """Start the reader."""
-        return FeedPartition(*self._made)
+        return FeedPartition(*self._made, resume_state)
 
 
 class ReplayPartition(StatefulSourcePartition[Any, None]):

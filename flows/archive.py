@@ -1,8 +1,8 @@
 """Topics → Parquet: everything told, for SQL. Into the folders the live pipeline writes as well.
 
-Reads: every topic of records. Writes: Parquet below ``data_dir``. Key: the partition, in ``LANES`` lanes. Guarantee: each
-message is in the history exactly once, whatever is killed: files past the last snapshot are removed and their rows come
-again; what was told twice (the same event, or the same words) is kept once. A disk that refuses makes the worker wait.
+Reads: every topic of records. Writes: Parquet below ``data_dir``. Key: the partition, in ``LANES`` lanes. Guarantee:
+each message is in the history exactly once, whatever is killed: files past the last snapshot are removed and their rows
+come again; what was told twice (the same event, or the same words) is kept once. A disk that refuses makes it wait.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Sockets → ``raw.v1``, ``feeds.v1``: what the venues send, as they send it.
 
-Reads: the feeds of the enabled venues. Writes: native frames with their receive times to ``raw.v1``, what each connection
-is doing to ``feeds.v1``. Key: the venue, so that one venue's frames keep their order. Guarantee: at most once from the
-socket, and each hole is a gap row; what was read is sent at least once. Nothing is parsed here, so nothing can go wrong
-with it. Not resumable: sockets cannot be rewound. One process; several share the venues by ``--venue``.
+Reads: the feeds of the enabled venues. Writes: native frames with their receive times to ``raw.v1``, what each
+connection is doing to ``feeds.v1``. Key: the venue, so that one venue's frames keep their order. Guarantee: at most
+once from the socket, and each hole is a gap row, also that of a worker that was killed. Nothing is parsed here, so
+nothing can go wrong with it. One process; several share the venues by ``--venue``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from connectors.recording import METADATA
 from connectors.source import FeedSource, Items
 from connectors.spool import Item, Listed, Opened
 from flows import assembly, metrics
-from flows.worker import Worker, keyed
+from flows.worker import Worker
 from schemas.batches import Tick
 from schemas.clock import SECOND, Clock
 from schemas.codec import Outgoing, encode, encode_frame
 from schemas.records import FeedStatus
+from sinks.kafka import keyed
 
 OPENED, LISTED = "opened", "listed"
 """Markers among the frames: a connection was made anew; a venue told its instruments (the payload)."""
@@ -42,8 +43,8 @@ def compose(worker: Worker, source: FeedSource) -> Dataflow:
     """The same with another source."""
     flow = Dataflow("capture")
     items = op.input("feeds", flow, source)
-    messages = op.flat_map_batch("encode", items, lambda batches: keyed(_encoded(batches, worker.clock)))
-    op.output("topics", messages, worker.sink)
+    messages = op.flat_map_batch("encode", items, lambda batches: map(keyed, _encoded(batches, worker.clock)))
+    op.output("topics", messages, worker.sink())
     return flow
 
 

@@ -2,8 +2,8 @@
 
 Reads: forced closes and their context. Writes: windows, cascades and signals of each asset, and of the market. Key: the
 asset (cascades: their id). Guarantee: at least once with deterministic ids and content; a double adds nothing. Each
-partition is thought about by itself, in its own order, and the market by one shard that reads them all (its figures come
-a quarter of a second later, see ``flows.domain.shard``). A worker without a snapshot reads the last minutes first,
+partition is thought about by itself, in its own order, and the market by one shard that reads them all (its figures
+come a quarter of a second later, see ``flows.domain.shard``). A worker without a snapshot reads the last minutes first,
 silently, so that its windows are full when it begins to speak.
 """
 
@@ -21,7 +21,7 @@ from flows import assembly, metrics
 from flows.domain.rules import Rules
 from flows.domain.shard import Shard, Told
 from flows.reading import RunReader, schemas
-from flows.worker import Worker, keyed
+from flows.worker import Worker
 from schemas.batches import Batch, Tick
 from schemas.bus import Bus
 from schemas.cascades import MARKET, Signal
@@ -30,6 +30,7 @@ from schemas.codec import Outgoing, encode
 from schemas.records import DeadLetter, Funding, MarkPrice, OpenInterest, Trade
 from schemas.topics import LIQUIDATIONS
 from schemas.topics import MARKET as CONTEXT
+from sinks.kafka import keyed
 
 
 class Piece(NamedTuple):
@@ -56,9 +57,9 @@ def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     made = ShardLogic.maker(assembly.rules(worker.settings), seconds(said.slack), worker.clock)
     told = op.stateful_batch("detect", pieces, made)
     messages = op.flat_map_batch(
-        "messages", op.key_rm("unkey", told), lambda runs: keyed(m for run in runs for m in run)
+        "messages", op.key_rm("unkey", told), lambda runs: [keyed(m) for run in runs for m in run]
     )
-    op.output("topics", messages, worker.sink)
+    op.output("topics", messages, worker.sink())
     return flow
 
 

@@ -56,11 +56,6 @@ class Plan:
         if self.process_id is not None and not self.process_id < len(self.addresses):
             raise UsageError(f"-i {self.process_id}: there are {len(self.addresses)} addresses, counted from 0")
 
-    @property
-    def resumable(self) -> bool:
-        """Sockets cannot be rewound."""
-        return self.name != "capture"
-
     def call(self) -> str:
         """The factory with what it is to be told."""
         told = {"config": self.config, "bounded": self.bounded or None, "writer": self.writer()}
@@ -74,9 +69,7 @@ class Plan:
 
     def arguments(self) -> list[str]:
         """For ``python -m bytewax.run``."""
-        out = [self.call()]
-        if self.resumable:
-            out += ["-r", str(self.recovery), "-s", str(self.snapshot)]
+        out = [self.call(), "-r", str(self.recovery), "-s", str(self.snapshot)]
         if self.addresses:
             out += ["-i", str(self.process_id), "-a", ";".join(self.addresses)]
         return out
@@ -89,7 +82,7 @@ class Plan:
 
 def prepare(plan: Plan) -> None:
     """Make the recovery store where there is none. One file serves any number of workers that see it."""
-    if plan.resumable and not (plan.recovery / _STORE).exists():
+    if not (plan.recovery / _STORE).exists():
         plan.recovery.mkdir(parents=True, exist_ok=True)
         (plan.recovery / "writer").write_text(f"a{secrets.token_hex(4)}\n", encoding="utf-8")
         init_db_dir(plan.recovery, 1)
@@ -103,7 +96,6 @@ def run(plan: Plan) -> int:
 
 def alone(plan: Plan) -> int:
     """In this process."""
-    recovery = RecoveryConfig(plan.recovery) if plan.resumable else None
     flow = built(plan)
     with unwrapped():
         cli_main(
@@ -111,7 +103,7 @@ def alone(plan: Plan) -> int:
             process_id=plan.process_id,
             addresses=list(plan.addresses) or None,
             epoch_interval=timedelta(seconds=plan.snapshot),
-            recovery_config=recovery,
+            recovery_config=RecoveryConfig(plan.recovery),
         )
     return 0
 
@@ -145,7 +137,7 @@ def several(plan: Plan) -> int:
         while all(process.poll() is None for process in running):
             sleep(_LOOK)
         _wait_for_all(running)
-        return max(abs(process.returncode) for process in running)
+        return 1 if any(process.returncode for process in running) else 0
 
 
 def _started(plan: Plan) -> subprocess.Popen[bytes]:

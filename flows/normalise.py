@@ -2,8 +2,8 @@
 
 Reads: native frames, each venue in one partition. Writes: one record per message. Key: the asset (dead letters: the
 venue). Guarantee: nothing is lost, a frame is an event, a known control frame or a dead letter; at least once with
-deterministic ids. What the sessions were told stands in the snapshot, so a successor reads on as if nothing had happened:
-it may tell the last seconds again, in the same words.
+deterministic ids. What the sessions were told stands in the snapshot, so a successor reads on as if nothing had
+happened: it may tell the last seconds again, in the same words.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from connectors.normaliser import Normaliser
 from connectors.spool import Item, Listed, Opened
 from flows import metrics
 from flows.capture import LISTED, OPENED
-from flows.worker import Worker, keyed
+from flows.worker import Worker
 from schemas.batches import Tick
 from schemas.clock import MILLISECOND, SECOND, Clock
 from schemas.codec import Outgoing, decode_frame, encode, encode_closes, letter
@@ -33,6 +33,7 @@ from schemas.errors import Unreadable
 from schemas.instruments import Instrument
 from schemas.records import CAUSES, VENUES, Control, DeadLetter
 from schemas.topics import RAW
+from sinks.kafka import keyed
 
 _instruments = msgspec.json.Decoder(tuple[Instrument, ...]).decode
 
@@ -45,9 +46,9 @@ def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     frames = op.flat_map("frames", arrivals, lambda arrived: read(arrived, worker.bus.name(RAW)))
     told = op.stateful_batch("normalise", frames, lambda resume: PartitionReader(worker.clock, resume))
     messages = op.flat_map_batch(
-        "messages", op.key_rm("unkey", told), lambda runs: keyed(m for run in runs for m in run)
+        "messages", op.key_rm("unkey", told), lambda runs: [keyed(m) for run in runs for m in run]
     )
-    op.output("topics", messages, worker.sink)
+    op.output("topics", messages, worker.sink())
     return flow
 
 

@@ -10,21 +10,23 @@ import atexit
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
 
 import structlog
+from prometheus_client import Counter as Metric
 
 from connectors.kafka import KafkaSource, Reading, Start
-from flows import assembly, logs, metrics
+from flows import logs, metrics
+from flows.bus import bus_of
 from flows.configuration import load
 from flows.health import Health, HealthPage
 from flows.settings import Settings, read_duration
 from schemas.bus import Bus
 from schemas.clock import SECOND, Clock, system_clock
-from schemas.codec import Outgoing
 from schemas.topics import Topic
 from sinks.kafka import KafkaSink
 
@@ -45,7 +47,9 @@ class Worker:
         self._page: HealthPage | None = None
         self._sources: list[KafkaSource] = []
         self._figures_due = 0
-        self._counted: dict[str, int] = {}
+        self._sink: KafkaSink | None = None
+        self._delivered: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
 
     @classmethod
     def begin(cls, name: str, config: str | None = None, *, bounded: bool = False) -> Worker:
@@ -63,12 +67,12 @@ class Worker:
     @cached_property
     def bus(self) -> Bus:
         """Where the topics are."""
-        return assembly.bus(self.settings)
+        return bus_of(self.settings.kafka)
 
-    @cached_property
     def sink(self) -> KafkaSink:
         """Where messages go."""
-        return KafkaSink(self.bus, self.settings.kafka.deadline)
+        self._sink = KafkaSink(self.bus, self.settings.kafka.deadline)
+        return self._sink
 
     def source(
         self,
@@ -127,6 +131,10 @@ class Worker:
                 topic, _, partition = place.rpartition("/")
                 metrics.lag_records.labels(self.bus.bare(topic), partition).set(lag.messages)
                 metrics.lag_seconds.labels(self.bus.bare(topic), partition).set(lag.seconds)
+        if self._sink is not None:
+            outbox = self._sink.outbox
+            self._delivered = _counted(metrics.produced, outbox.delivered, self._delivered)
+            self._failed = _counted(metrics.delivery_failures, outbox.failed, self._failed)
 
     def stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
         """The system, or a person, asks to stop: drain, flush, keep the offsets, end. The second time at once."""
@@ -149,6 +157,9 @@ class Worker:
             self._page = None
 
 
-def keyed(messages: Iterable[Outgoing]) -> list[tuple[str, Outgoing]]:
-    """As the Kafka sink takes them: what has one key stays in order."""
-    return [(message.key.decode(), message) for message in messages]
+def _counted(metric: Metric, now: Counter[str], before: Counter[str]) -> Counter[str]:
+    """Add what came since; the counts now."""
+    now = Counter(now)
+    for topic, count in now.items():
+        metric.labels(topic).inc(count - before[topic])
+    return now

@@ -43,7 +43,7 @@ def worker(
     from flows.cluster import Plan, run
     from flows.configuration import variable
 
-    said = {
+    wanted = {
         "kafka.bootstrap": None if bus == "kafka" else bus,
         "worker.start": start,
         "health.port": None if health_port is None else str(health_port),
@@ -51,7 +51,7 @@ def worker(
         "venues.assets": ",".join(asset or ()) or None,
         "data_dir": str(data_dir) if data_dir else None,
     }
-    said = {variable(name): value for name, value in said.items() if value is not None}
+    said = {variable(name): value for name, value in wanted.items() if value is not None}
     os.environ.update(said)
     settings = settings_of(ctx)
     plan = Plan(

@@ -17,11 +17,11 @@ from connectors.exchanges import exchange
 from connectors.reader import FeedFigures
 from connectors.source import ReplaySource
 from flows import assembly
-from flows.keeping import Archive
 from flows.domain.detector import Detections, Detector
 from flows.domain.duplicates import Seen
 from flows.domain.rules import Rules
 from flows.figures import Figures
+from flows.keeping import Archive
 from flows.settings import HistorySettings, Settings, VenueSettings
 from flows.stages import Outcome, execute
 from schemas.batches import Batch, LiquidationColumns, Names, Tick
