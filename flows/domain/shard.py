@@ -200,6 +200,8 @@ def _chosen(rows: WindowRows, *, market: bool) -> WindowRows:
 
 def _joined(first: Detections, second: Detections) -> Detections:
     return Detections(
-        first.records + second.records, first.windows + second.windows,
-        first.scored + second.scored, first.late + second.late,
-    )  # fmt: skip
+        first.records + second.records,
+        first.windows + second.windows,
+        scored=first.scored + second.scored,
+        late=first.late + second.late,
+    )
