@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 BENCHMARKS = ("replay", "history", "latency", "burst", "memory", "baselines", "startup")
 
+ON_REQUEST = ("history100m",)
+"""Run where named only: they take many minutes and gigabytes."""
+
 
 def run(name: str, *, quick: bool) -> list[Row]:
     """The rows of one benchmark."""

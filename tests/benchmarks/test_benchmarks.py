@@ -15,7 +15,7 @@ from connectors.catalogue import Catalogue
 from connectors.exchanges import exchanges
 from connectors.instruments import snapshots
 from connectors.normaliser import Normaliser
-from tests.benchmarks import BENCHMARKS, run
+from tests.benchmarks import BENCHMARKS, ON_REQUEST, run
 from tests.benchmarks.figures import Row, Target, kept, row
 from tests.benchmarks.frames import DECODERS, VENUES, corpus
 from tests.benchmarks.pipeline import Pipeline
@@ -29,12 +29,13 @@ CONSERVED = {
     "memory": ["neither scored, late nor known"],
     "baselines": ["windows in which deques and detector differ", "events the SlidingWindowers lost"],
     "startup": [],
+    "history100m": ["history: lost of", "hours that differ"],
 }  # fmt: skip
 """How the rows that say nothing was lost begin."""
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", [*BENCHMARKS, *ON_REQUEST])
 def test_rows_are_well_formed_and_nothing_is_lost(name: str) -> None:
     rows = run(name, quick=True)
     assert len({one.name for one in rows}) == len(rows)
