@@ -48,8 +48,11 @@ def unwrapped() -> Iterator[None]:
     try:
         yield
     except BytewaxRuntimeError as wrapped:
-        if isinstance(wrapped.__cause__, BreakwaterError | KeyboardInterrupt):
-            raise wrapped.__cause__ from None
+        cause: BaseException | None = wrapped
+        while isinstance(cause, BytewaxRuntimeError):
+            cause = cause.__cause__
+        if isinstance(cause, BreakwaterError | KeyboardInterrupt):
+            raise cause from None
         raise
 
 

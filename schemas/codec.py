@@ -181,8 +181,8 @@ def _outlet(record: type[Struct]) -> _Outlet:
 
 def _joined(fields: tuple[str, ...]) -> Callable[[Any], str]:
     if len(fields) == 1:
-        only: Callable[[Any], str] = attrgetter(fields[0])
-        return only
+        only = attrgetter(fields[0])
+        return lambda record: str(only(record))
     several = attrgetter(*fields)
     return lambda record: "/".join(map(str, several(record)))
 

@@ -15,6 +15,9 @@ from connectors.exchanges import exchanges
 from connectors.normaliser import Normaliser
 from schemas.instruments import Instrument
 from schemas.records import MarketRecord
+from tests.broker import broker, own_broker
+
+__all__ = ["broker", "own_broker", "read", "shared"]
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("BREAKWATER_SHARED", ROOT.parent / "shared"))

@@ -14,8 +14,8 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.kafka.alignment import Alignment
-from connectors.kafka.errors import WAY_OUT, lost, raised
-from connectors.kafka.metadata import topic_ids, waited
+from connectors.kafka.errors import GONE, WAY_OUT, gone, lost, raised
+from connectors.kafka.metadata import ASKED, topic_ids, waited
 from schemas.bus import Bus
 from schemas.clock import MILLISECOND, SECOND, Clock
 from schemas.errors import TopicMissing
@@ -139,6 +139,7 @@ class BusConsumer:
         self._answered = 0
         self._away = False
         self._closed = False
+        self._gone = ""
         every = 1000 if reading.ticks else 0
         self._consumer = Consumer(
             bus.client(_OURS | {"statistics.interval.ms": every}) | {"error_cb": self._note, "stats_cb": self._hear}
@@ -152,8 +153,9 @@ class BusConsumer:
         """
         topic, _, number = name.rpartition("/")
         key = TopicPartition(topic, int(number))
-        low, high = waited(f"offsets of {name}", lambda: self._consumer.get_watermark_offsets(key, timeout=5.0))
+        low, high = waited(f"offsets of {name}", lambda: self._consumer.get_watermark_offsets(key, timeout=ASKED))
         identity = self._ids.get(topic, "")
+        place = place if self._reading.resume else None
         if place is not None:
             _check(name, Place(*place), identity, low, high)
         floor = place[0] if place is not None else self._begin(key, self._reading.start, low, high)
@@ -174,7 +176,7 @@ class BusConsumer:
     def _at(self, key: TopicPartition, milliseconds: int, otherwise: int) -> int:
         """The first offset at or after a time."""
         asked = TopicPartition(key.topic, key.partition, max(milliseconds, 0))
-        found = waited(f"times of {key.topic}", lambda: self._consumer.offsets_for_times([asked], timeout=5.0))
+        found = waited(f"times of {key.topic}", lambda: self._consumer.offsets_for_times([asked], timeout=ASKED))
         offset = int(found[0].offset)
         return offset if offset >= 0 else otherwise
 
@@ -195,6 +197,8 @@ class BusConsumer:
         if self._stale:
             self._assign()
         first = self._consumer.poll(_WAIT)
+        if self._gone:
+            raise gone(self._gone)
         if first is None:
             return self._hand_on() if self._later or self._reading.aligned else []
         arrived = self._sorted([first, *self._consumer.consume(self._reading.at_once - 1, 0)])
@@ -320,12 +324,14 @@ class BusConsumer:
 
     def _range(self, message: Message) -> tuple[int, int]:
         key = TopicPartition(str(message.topic()), message.partition() or 0)
-        return self._consumer.get_watermark_offsets(key, timeout=5.0)
+        return self._consumer.get_watermark_offsets(key, timeout=ASKED)
 
     def _note(self, error: KafkaError) -> None:
         if error.fatal():
             raise KafkaException(error)
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - how the client spells it
+        if error.code() in GONE:
+            self._gone = error.str()
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - how the client spells it
             if not self._away:
                 log.warning("the bus is away; reading goes on when it is back", bootstrap=self._bus.bootstrap)
             self._away = True

@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 WAY_OUT = "To begin anew, say `--from beginning` (what is kept, told again) or `--from end` (what comes from now on)."
 
 _LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001 - how the client spells it
-_GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001 - same
+GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001 - same
 _FORBIDDEN = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -34,6 +34,11 @@ def missing(name: str) -> TopicMissing:
     return TopicMissing(f"there is no topic {name}: `breakwater topics create` makes those that are missing")
 
 
+def gone(what: str) -> TopicMissing:
+    """A topic was deleted while it was read."""
+    return TopicMissing(f"{what}: deleted while it was read. `breakwater topics create` makes it again. {WAY_OUT}")
+
+
 def raised(error: KafkaError, name: str, offset: int, kept: Callable[[], tuple[int, int]]) -> None:
     """Raise what an error of a partition means; return where the client mends it by itself.
 
@@ -46,7 +51,7 @@ def raised(error: KafkaError, name: str, offset: int, kept: Callable[[], tuple[i
         except KafkaException:
             raise OffsetLost(f"{name}: offset {offset} is not kept ({error.str()}). {WAY_OUT}") from None
         raise lost(name, offset, low, high)
-    if code in _GONE:
+    if code in GONE:
         raise TopicMissing(
             f"{name} was deleted while it was read. `breakwater topics create` makes it again. {WAY_OUT}"
         )

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds a start waits for brokers and leaders."""
+ASKED = 5.0
+"""Seconds one question may take."""
 _PAUSE = 0.1
 _SOON = {
     KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -61,7 +63,7 @@ def partition_names(bus: Bus, topics: Sequence[Topic]) -> list[str]:
     for topic in topics:
         full = bus.name(topic)
         # A client that is asked for a topic it does not know makes none: the brokers must not either.
-        known = waited(full, partial(client.list_topics, full, timeout=5.0)).topics[full]
+        known = waited(full, partial(client.list_topics, full, timeout=ASKED)).topics[full]
         if known.error is not None:
             if known.error.code() in _SOON:
                 raise BusUnreachable(f"{full} has no leader: {known.error.str()}")
@@ -72,7 +74,8 @@ def partition_names(bus: Bus, topics: Sequence[Topic]) -> list[str]:
 
 def topic_ids(bus: Bus, topics: Sequence[Topic]) -> dict[str, str]:
     """Topic -> the identity it got when it was made; left out where brokers do not tell."""
-    asked = admin(bus).describe_topics(TopicCollection([bus.name(topic) for topic in topics]), request_timeout=5.0)
+    client = admin(bus)  # answers come while it is there
+    asked = client.describe_topics(TopicCollection([bus.name(topic) for topic in topics]), request_timeout=ASKED)
     found = {}
     for name, answer in asked.items():
         try:

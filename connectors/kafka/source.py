@@ -86,7 +86,7 @@ class _Worker:
 
     def join(self, name: str, resume: Place | None) -> KafkaPartition:
         """A partition of its own."""
-        self.consumer.add(name, resume if self._reading.resume else None)
+        self.consumer.add(name, resume)
         made = self._parts[name] = KafkaPartition(name, self)
         self._leader = self._parts[min(self._parts)]  # the engine asks them in this order
         return made

@@ -13,7 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stub for
     ResourceType,
 )
 
-from connectors.kafka.metadata import admin, waited
+from connectors.kafka.metadata import ASKED, admin, waited
 from schemas.bus import Bus
 from schemas.errors import BusError
 from schemas.topics import Topic
@@ -45,7 +45,7 @@ def create(bus: Bus, topics: Sequence[Topic], replication: int = 1) -> list[str]
         NewTopic(bus.name(t), num_partitions=t.partitions, replication_factor=replication, config=dict(t.config))
         for t in topics
     ]
-    there = waited("topics", lambda: client.list_topics(timeout=5.0)).topics
+    there = waited("topics", lambda: client.list_topics(timeout=ASKED)).topics
     absent = [new for new in wanted if new.topic not in there]
     made = []
     for name, answer in (client.create_topics(absent) if absent else {}).items():
@@ -64,7 +64,7 @@ def states(bus: Bus, topics: Sequence[Topic]) -> list[TopicState]:
     :raises BusError: they do not answer.
     """
     client = admin(bus)
-    there = waited("topics", lambda: client.list_topics(timeout=5.0)).topics
+    there = waited("topics", lambda: client.list_topics(timeout=ASKED)).topics
     found = []
     for topic in topics:
         name = bus.name(topic)

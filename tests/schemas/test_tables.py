@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import types
+from decimal import Decimal
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -48,7 +49,7 @@ def of_type(kind: Any, name: str) -> st.SearchStrategy[Any]:
         return st.dictionaries(TEXT, values, max_size=3)
     plain: dict[Any, st.SearchStrategy[Any]] = {
         str: TEXT, float: NUMBERS, int: INTEGERS, bool: st.booleans(), bytes: st.binary(max_size=9),
-        type(None): st.none(),
+        type(None): st.none(), Decimal: st.decimals(allow_nan=False, allow_infinity=False),
     }  # fmt: skip
     return plain[kind]
 
