@@ -188,22 +188,7 @@ class SimulatedPort:
 
     async def book(self, instrument: str) -> Book | Unknown:
         """See ``VenuePort``."""
-        venue = self._venue
-
-        def find() -> Book | Unknown:
-            contract = venue.accounts.contracts.get(instrument)
-            if contract is None:
-                return Unknown(f"no contract {instrument!r}")
-            venue.desk.requote(contract)
-            return Book(
-                instrument=instrument,
-                bids=contract.book.bids.levels(),
-                asks=contract.book.asks.levels(),
-                mark_price=contract.mark,
-                time=venue.agenda.now,
-            )
-
-        return await self._ask(find)
+        return await self._ask(lambda: self._venue.book(instrument))
 
     async def _ask(self, question: Callable[[], T]) -> T | Unknown:
         found: T | Unknown | None = await self._await(lambda a: self._venue.ask(self._account, question, a))

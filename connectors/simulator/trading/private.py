@@ -51,6 +51,11 @@ class View:
         same = [o for o in self._orders.values() if o.client_id == client_id and o.instrument == instrument]
         return next((o for o in same if o.state not in FINAL), same[-1] if same else None)
 
+    def orders(self, now: int) -> list[OrderStatus]:
+        """All orders, living or done."""
+        self._catch_up(now)
+        return list(self._orders.values())
+
     def open_orders(self, now: int) -> list[OrderStatus]:
         """All living orders."""
         self._catch_up(now)

@@ -12,8 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from connectors.venues.capabilities import ASTER, EXTENDED, HYPERLIQUID, LIGHTER
 from schemas.clock import HOUR, MILLISECOND, MINUTE, SECOND
-from schemas.orders import Capabilities, ClientIdRule
+from schemas.orders import Capabilities
 
 NonceRule = Literal["none", "sequential", "window"]
 """``sequential``: exactly one more than the last. ``window``: unused, near the venue's clock, among the newest."""
@@ -122,74 +123,6 @@ class Profile:
         """Its identifier."""
         return self.capabilities.venue
 
-
-_TEXT = ClientIdRule(form="text", limit=36, unique="open")
-
-ASTER = Capabilities(
-    venue="aster",
-    client_id=_TEXT,
-    liquidation_stream=True,
-    adl_stream=True,
-    margin_stream=True,
-    reduce_only="trim",
-    post_only=True,
-    modify=True,
-    fence="noop",
-    validity=10 * SECOND,
-    visibility=SECOND,
-    deadman=True,
-    funding_hours=8.0,
-    requests_per_minute=1200,
-)
-LIGHTER = Capabilities(
-    venue="lighter",
-    client_id=ClientIdRule(form="integer", limit=48, unique="open"),
-    liquidation_stream=True,
-    adl_stream=True,
-    margin_stream=False,
-    reduce_only="drop",
-    post_only=True,
-    modify=True,
-    fence="transaction",
-    validity=10 * MINUTE,
-    visibility=SECOND,
-    deadman=True,
-    funding_hours=1.0,
-    requests_per_minute=60,
-)
-EXTENDED = Capabilities(
-    venue="extended",
-    client_id=ClientIdRule(form="text", limit=36, unique="forever"),
-    liquidation_stream=True,
-    adl_stream=True,
-    margin_stream=False,
-    reduce_only="refuse",
-    post_only=True,
-    modify=True,
-    fence="none",
-    validity=30 * SECOND,
-    visibility=SECOND,
-    deadman=True,
-    funding_hours=1.0,
-    requests_per_minute=1000,
-)
-HYPERLIQUID = Capabilities(
-    venue="hyperliquid",
-    client_id=ClientIdRule(form="hex128", limit=128, unique="none"),
-    liquidation_stream=True,
-    adl_stream=True,
-    margin_stream=False,
-    reduce_only="trim",
-    post_only=True,
-    modify=True,
-    fence="noop",
-    validity=10 * SECOND,
-    visibility=SECOND,
-    deadman=True,
-    funding_hours=1.0,
-    requests_per_minute=1200,
-)
-"""Validity is that of the ``expiresAfter`` our client puts into each order. Uniqueness of the id is *assumed* none."""
 
 PROFILES: dict[str, Profile] = {
     "aster": Profile(ASTER, nonces=Nonces("window", unit=1_000)),

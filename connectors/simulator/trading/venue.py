@@ -33,7 +33,7 @@ from connectors.simulator.trading.ledger import CROWD, INSURANCE, Wallet
 from connectors.simulator.trading.liquidation import Liquidator
 from connectors.simulator.trading.profiles import Profile
 from schemas.clock import HOUR, SECOND
-from schemas.orders import Account, ContractRules, Unknown
+from schemas.orders import Account, Book, ContractRules, Unknown
 
 T = TypeVar("T")
 _INSURED = Decimal(1_000_000)
@@ -96,6 +96,24 @@ class SimulatedVenue:
     def contract(self, instrument: str) -> Contract:
         """A listed contract."""
         return self.accounts.contracts[instrument]
+
+    def contracts(self) -> tuple[Contract, ...]:
+        """All of them."""
+        return tuple(self.accounts.contracts.values())
+
+    def book(self, instrument: str) -> Book | Unknown:
+        """The book now."""
+        contract = self.accounts.contracts.get(instrument)
+        if contract is None:
+            return Unknown(f"no contract {instrument!r}")
+        self.desk.requote(contract)
+        return Book(
+            instrument=instrument,
+            bids=contract.book.bids.levels(),
+            asks=contract.book.asks.levels(),
+            mark_price=contract.mark,
+            time=self.agenda.now,
+        )
 
     def open(self, account: str, usd: Decimal, *, isolated: bool = False, leverage: Decimal = Decimal(10)) -> Wallet:
         """Open an account, or put more USD into it."""

@@ -1,0 +1,111 @@
+"""Each client against its venue's wire face over loopback sockets, with what the wire of that venue is read by."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import SecretStr
+
+from connectors.simulator.trading import Agenda, Depth, Faults, SimulatedVenue, Window, contract_rules, profile
+from connectors.simulator.trading.faces.aster import AsterFace
+from connectors.simulator.trading.faces.server import Face
+from connectors.simulator.trading.profiles import Latency
+from connectors.venues.aster import AsterPort
+from connectors.venues.signing import EthKey
+from schemas.clock import MILLISECOND, system_clock
+from schemas.instruments import Instrument
+from schemas.orders import Order, OrderSide, TimeInForce, VenuePort
+
+ACCOUNT = "desk"
+KEY = SecretStr("0x" + "17" * 32)
+USER = "0x00000000000000000000000000000000000000aa"
+QUICK = Latency(MILLISECOND, MILLISECOND, MILLISECOND, 20 * MILLISECOND, 0, 0.0)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A client, the face it talks to, and how to speak of an order there."""
+
+    name: str
+    venue: SimulatedVenue
+    face: Any
+    port: Any
+    symbol: str
+    client_id: Callable[[int], str]
+    """The n-th id in the venue's spelling."""
+    read: Callable[[bytes], dict[str, Any]]
+    """The order in a request's body: side, quantity, price, reduce-only, kind and id in the venue's words."""
+
+    def order(
+        self,
+        side: OrderSide,
+        quantity: str,
+        price: str | None = None,
+        kind: TimeInForce = "ioc",
+        *,
+        reduce_only: bool = False,
+        number: int = 1,
+    ) -> Order:
+        return Order(
+            venue=self.name,
+            instrument=self.symbol,
+            side=side,
+            quantity=Decimal(quantity),
+            price=Decimal(price) if price is not None else None,
+            time_in_force=kind,
+            reduce_only=reduce_only,
+            client_id=self.client_id(number),
+        )
+
+    async def send(self, order: Order) -> Any:
+        return await self.port.send(self.port.prepare(order, now=system_clock()))
+
+
+def engine(name: str, symbol: str, script: tuple[Window, ...]) -> SimulatedVenue:
+    style = replace(profile(name), latency=QUICK)
+    venue = SimulatedVenue(style, Agenda(system_clock()), seed=5, faults=Faults(name, script=script))
+    venue.list(contract_rules(symbol, "ETH", tick="0.1", step="0.001"), Decimal(3000), depth=Depth(usd=60_000))
+    venue.open(ACCOUNT, Decimal(10_000))
+    return venue
+
+
+def _aster(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], VenuePort]]:
+    face = AsterFace(venue, {EthKey(KEY).address: ACCOUNT})
+    known = [Instrument("aster", "ETHUSDT", "ETH", 1.0, "base")]
+
+    def port(face: Face, timeout: float) -> VenuePort:
+        return AsterPort(face.endpoints, USER, KEY, known, system_clock, timeout=timeout, keep_alive=0.2)
+
+    return face, port
+
+
+def _read_form(body: bytes) -> dict[str, Any]:
+    return dict(parse_qsl(body.decode()))
+
+
+Make = Callable[[SimulatedVenue], tuple[Face, Callable[[Face, float], VenuePort]]]
+VENUES: dict[str, tuple[str, Make, Callable[[int], str], Callable[[bytes], dict[str, Any]]]] = {
+    "aster": ("ETHUSDT", _aster, lambda n: f"bw{n}", _read_form),
+}
+
+
+@asynccontextmanager
+async def bench(name: str, *script: Window, patience: float = 2.0) -> AsyncIterator[Bench]:
+    """A client connected to a fresh simulated venue under those faults."""
+    symbol, make, client_id, read = VENUES[name]
+    venue = engine(name, symbol, script)
+    face, connect = make(venue)
+    async with face:
+        port = connect(face, patience)
+        try:
+            yield Bench(name, venue, face, port, symbol, client_id, read)
+        finally:
+            await port.close()
+
+
+Story = Callable[[Bench], Awaitable[None]]
