@@ -23,3 +23,9 @@ def system_clock() -> int:
 def seconds(duration: float) -> int:
     """Nanoseconds in ``duration`` seconds."""
     return round(duration * SECOND)
+
+
+def steady_clock(wall: Clock = system_clock, elapsed: Clock = time.monotonic_ns) -> Clock:
+    """A clock that starts at ``wall`` and then only counts what passes: no one can set it while it runs."""
+    offset = wall() - elapsed()
+    return lambda: offset + elapsed()

@@ -9,6 +9,9 @@
     │   └── FrameTooLarge    a frame exceeds the limit of the edge
     ├── RecordingError       a recording or frame file cannot be read
     ├── HistoryError         the history on disk cannot be read or written
+    ├── JournalError         the executor's journal cannot be read or written
+    │   ├── Superseded       another executor has taken the journal over
+    │   └── JournalLocked    another executor holds the journal
     ├── Unreadable           a message is none of its topic; its reader makes a dead letter of it
     └── BusError             Kafka cannot be used as it must
         ├── BusUnreachable   no broker answers
@@ -106,3 +109,15 @@ class OffsetLost(BusError):
 
 class DeliveryFailed(BusError):
     """The bus did not take a message in time, or at all."""
+
+
+class JournalError(BreakwaterError):
+    """The executor's journal cannot be read or written, or would say something that cannot be."""
+
+
+class Superseded(JournalError):
+    """Another executor has taken the journal over: this one must not send."""
+
+
+class JournalLocked(JournalError):
+    """Another executor holds the journal."""

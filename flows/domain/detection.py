@@ -1,0 +1,193 @@
+"""Notices that a leg was taken away, is about to be, or is not known: what happened in, intents out. Pure.
+
+Several sources tell of one event: its notice, its fills, the position afterwards. All of them lead to the one intent of
+the pair's episode; only the first to arrive is how it was noticed. An outage is no event: what is unknown is read more
+often, and nothing is ever closed for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from hashlib import blake2b
+
+from flows.domain.policy import Policy, Reaction, distance, in_danger, reaction
+from flows.domain.polling import Polling, pause
+from schemas.cascades import Signal
+from schemas.clock import SECOND
+from schemas.orders import Capabilities, Fill, IntentKind, OrderIntent
+from schemas.pairs import PairSight
+from schemas.records import AccountEvent, FeedStatus, Liquidation
+
+_HURRY = 30 * SECOND
+"""What calls for more frequent reads does so for this long."""
+_SPEAKING = frozenset({"connected", "subscribed", "quiet"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinel:
+    """When a net exposure counts."""
+
+    tolerance: Decimal = Decimal("0.01")
+    """Of the larger leg."""
+    patience: int = 2 * SECOND
+    """Nanoseconds it has to last."""
+
+
+@dataclass(slots=True)
+class Detector:
+    """Remembers what it needs to tell news from repetition.
+
+    :arg capabilities: of each venue a pair may have a leg at.
+    """
+
+    capabilities: Mapping[str, Capabilities]
+    policy: Policy = field(default_factory=Policy)
+    sentinel: Sentinel = field(default_factory=Sentinel)
+    polling: Polling = field(default_factory=Polling)
+    alert_until: dict[str, int] = field(default_factory=dict)
+    """By venue."""
+    urgent_until: dict[str, int] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    """Venues whose stream does not speak: nothing is opened there."""
+    unwatched: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Legs whose distance to liquidation is not known, and why: for people to see."""
+    _apart_since: dict[str, int] = field(default_factory=dict)
+    _raised: set[str] = field(default_factory=set)
+
+    def told(
+        self, event: AccountEvent | Fill | FeedStatus, pair: PairSight | None, *, ours: bool, now: int
+    ) -> list[OrderIntent]:
+        """Something came over a private stream."""
+        if isinstance(event, FeedStatus):
+            self._spoke(event, now)
+            return []
+        if pair is None or ours:
+            return []
+        return self._fill(event, pair) if isinstance(event, Fill) else self._event(event, pair)
+
+    def _spoke(self, status: FeedStatus, now: int) -> None:
+        if status.state in _SPEAKING:
+            self.silent.discard(status.venue)
+        else:
+            self.silent.add(status.venue)
+        if status.state not in {"quiet", "connected", "connecting"}:
+            # After a gap too: what was missed has to be read.
+            self.urgent_until[status.venue] = now + _HURRY
+
+    def _event(self, event: AccountEvent, pair: PairSight) -> list[OrderIntent]:
+        match event.event:
+            case "liquidation" | "adl":
+                reason = f"{event.event.upper()}_{event.venue.upper()}"
+                return self._emergency(pair, event.event_id, reason, "private_notice", event.event_time)
+            case "margin_call":
+                return self._react(self.policy.margin, pair, event.event_id, "MARGIN", "margin", event.event_time)
+            case _:
+                return []
+
+    def _fill(self, fill: Fill, pair: PairSight) -> list[OrderIntent]:
+        cause = {"liquidation": "LIQUIDATION", "adl": "ADL", "settlement": "SETTLEMENT"}.get(fill.cause, "UNEXPLAINED")
+        reason = f"{cause}_{fill.venue.upper()}"
+        return self._emergency(pair, f"{fill.venue} fill {fill.trade_id}", reason, "own_fill", fill.time)
+
+    def seen(self, pair: PairSight) -> list[OrderIntent]:
+        """A pair was looked at."""
+        if pair.working == "emergency_close":
+            return []
+        for leg in pair.legs:
+            if not leg.reachable:
+                # Nothing is concluded from silence: what is believed stands, and is asked for more often.
+                self.urgent_until[leg.leg.venue] = pair.now + _HURRY
+        return self._unexplained(pair) or self._apart(pair) or self._near(pair)
+
+    def _unexplained(self, pair: PairSight) -> list[OrderIntent]:
+        for leg in pair.legs if pair.working is None else ():
+            if leg.quantity is not None and leg.quantity != leg.expected:
+                venue = leg.leg.venue
+                cause = f"{_case(pair)} {venue} {leg.leg.instrument} holds {leg.quantity:f}"
+                return self._emergency(pair, _digest(cause), f"UNEXPLAINED_{venue.upper()}", "position_change", leg.at)
+        return []
+
+    def _apart(self, pair: PairSight) -> list[OrderIntent]:
+        first, second = (leg.quantity for leg in pair.legs)
+        name = pair.pair.pair
+        if first is None or second is None:
+            return []
+        if abs(first + second) <= max(abs(first), abs(second)) * self.sentinel.tolerance + abs(pair.pair.dust):
+            self._apart_since.pop(name, None)
+            return []
+        since = self._apart_since.setdefault(name, pair.now)
+        if pair.now - since < self.sentinel.patience:
+            return []
+        return self._emergency(pair, _digest(f"{_case(pair)} apart"), "NET_EXPOSURE", "sentinel", since)
+
+    def _near(self, pair: PairSight) -> list[OrderIntent]:
+        for leg in pair.legs if pair.working is None else ():
+            key = (leg.leg.venue, leg.leg.instrument)
+            away = distance(leg)
+            if leg.quantity and away is None:
+                self.unwatched[key] = "mark or liquidation price is not told"
+                continue
+            self.unwatched.pop(key, None)
+            if away is not None and in_danger(leg, self.policy.margin_danger):
+                cause = _digest(f"{_case(pair)} near {key}")
+                return self._react(self.policy.margin, pair, cause, "MARGIN", "margin", leg.at)
+        return []
+
+    def signalled(self, signal: Signal, pair: PairSight) -> list[OrderIntent]:
+        """A signal about an asset of which the pair holds some."""
+        does = reaction(signal, pair, self.policy)
+        return self._react(does, pair, signal.signal_id, f"CASCADE_{signal.level}", "signal", signal.event_time)
+
+    def public(self, liquidation: Liquidation, pair: PairSight) -> list[OrderIntent]:
+        """A public forced close where a leg is: a hint that ours may be next, or among them. Reads go faster."""
+        for leg in pair.legs:
+            long = leg.leg.quantity > 0
+            if leg.leg.venue == liquidation.venue and long == (liquidation.position == "long"):
+                self.urgent_until[leg.leg.venue] = pair.now + _HURRY
+        return []
+
+    def pause(self, venue: str, now: int) -> int:
+        """Nanoseconds until the venue's positions are to be read again."""
+        urgent = venue in self.silent or self.urgent_until.get(venue, 0) > now
+        return pause(self.polling, self.capabilities[venue], alert=self.alert_until.get(venue, 0) > now, urgent=urgent)
+
+    def _react(
+        self, does: Reaction, pair: PairSight, cause: str, reason: str, path: str, created: int
+    ) -> list[OrderIntent]:
+        if does == "nothing":
+            return []
+        for leg in pair.legs:
+            self.alert_until[leg.leg.venue] = pair.now + _HURRY
+        if does == "tighten":
+            return []
+        kind: IntentKind = "reduce_pair" if does == "reduce" else "close_pair"
+        return self._intent(kind, pair, cause, reason, path, created, pair.now + self.policy.close_age)
+
+    def _emergency(self, pair: PairSight, cause: str, reason: str, path: str, created: int) -> list[OrderIntent]:
+        for leg in pair.legs:
+            self.urgent_until[leg.leg.venue] = pair.now + _HURRY
+        return self._intent("emergency_close", pair, cause, reason, path, created, None)
+
+    def _intent(
+        self, kind: IntentKind, pair: PairSight, cause: str, reason: str, path: str, created: int, expires: int | None
+    ) -> list[OrderIntent]:
+        if cause in self._raised:
+            return []
+        self._raised.add(cause)
+        return [
+            OrderIntent(
+                intent_id=_digest(f"{kind} {self.policy.version} {_case(pair)}"), intent=kind, pair=pair.pair.pair,
+                asset=pair.pair.asset, cause=cause, reason=reason, policy=self.policy.version, created=created,
+                expires=expires, detected=pair.now, path=path,
+            )
+        ]  # fmt: skip
+
+
+def _case(pair: PairSight) -> str:
+    return f"{pair.pair.pair} {pair.pair.episode}"
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()

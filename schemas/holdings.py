@@ -1,0 +1,80 @@
+"""What is known of one position, since when, and what has to be seen twice before it is believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from schemas.clock import MILLISECOND, SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """For how long reads have to agree before they are believed without fills that account for them. Nanoseconds."""
+
+    first: int = 250 * MILLISECOND
+    """Where nothing was known before."""
+    unexplained: int = 30 * SECOND
+    """Where something else is believed."""
+
+
+@dataclass(slots=True)
+class Holding:
+    """The position in one contract, put together from reads and from what the private stream told.
+
+    A read that repeats what is believed makes it fresh. One that differs is believed where the fills account for it;
+    else it stays in doubt until every read for a long time has said the same: venues answer zero by mistake. What the
+    stream told of a forced close, or follows from our own fills, is believed at once and stands against differing reads
+    until queries surely see it. A failed read changes nothing.
+    """
+
+    quantity: Decimal | None
+    """Signed base units; ``None``: never told. Zero is flat."""
+    at: int = 0
+    """When a read that confirms it was asked, or when it was told."""
+    doubted: tuple[Decimal, int] | None = None
+    """What a read said differently, and when it was first asked."""
+    told_until: int = 0
+    told_of: int = 0
+    """The venue's time of the last forced close told."""
+
+    def told(self, quantity: Decimal, event_time: int, at: int, visibility: int) -> bool:
+        """The stream says how much a forced close left; whether that is news.
+
+        Messages may overtake each other, and several be of one moment: a forced close only makes a position smaller.
+
+        :arg visibility: nanoseconds after which queries surely show it.
+        """
+        late = event_time <= self.told_of and self.quantity is not None and abs(quantity) >= abs(self.quantity)
+        if late or quantity == self.quantity:
+            return False
+        self.told_of, self.at = max(event_time, self.told_of), max(at, self.at)
+        self.expect(quantity, at, visibility)
+        return True
+
+    def expect(self, quantity: Decimal, at: int, visibility: int) -> None:
+        """Our own fills leave so much. A read has to say so before it counts as seen."""
+        self.quantity, self.doubted = quantity, None
+        self.told_until = at + visibility
+
+    def read(self, quantity: Decimal, asked: int, accounted: Decimal | None, trust: Trust) -> bool:
+        """A complete answer of the venue to a question asked at ``asked``; whether it changed what is believed.
+
+        :arg accounted: what all fills since the beginning leave, where that is known.
+        """
+        if quantity == self.quantity:
+            self.at, self.doubted = max(asked, self.at), None
+            return False
+        if asked < self.told_until:
+            return False
+        if self.doubted is None or self.doubted[0] != quantity:
+            self.doubted = (quantity, asked)
+        wait = trust.first if self.quantity is None else trust.unexplained
+        if quantity != accounted and (asked < self.doubted[1] + wait):
+            return False
+        self.quantity, self.at, self.doubted = quantity, asked, None
+        return True
+
+    def known_since(self, moment: int) -> bool:
+        """Whether it was seen to be so at ``moment`` or later, and nothing has spoken against it."""
+        return self.quantity is not None and self.at >= moment and self.doubted is None
