@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from connectors.exchange import Endpoints, Exchange
 from connectors.exchanges import exchanges
 from connectors.instruments import snapshot
@@ -10,16 +12,18 @@ from connectors.reader import Reader, ReaderLimits, ReaderTimings
 from connectors.silence import SilenceRule
 from connectors.spool import SpoolLimits
 from connectors.venue_feeds import VenueFeeds
+from flows.domain.model import CascadeModel, decoded, shipped
 from flows.domain.rules import LevelRule, Rules
 from flows.settings import Settings
 from schemas.clock import Clock, seconds
+from schemas.errors import UsageError
 
 _MEGABYTE = 1_000_000
 
 
 def rules(settings: Settings) -> Rules:
     """The numbers the thinking goes by."""
-    windows, score, levels = settings.windows, settings.score, settings.levels
+    windows, score, levels, likely = settings.windows, settings.score, settings.levels, settings.probability
     return Rules(
         window=levels.window,
         lateness=seconds(windows.allowed_lateness),
@@ -28,17 +32,37 @@ def rules(settings: Settings) -> Rules:
         velocity_full=score.velocity,
         acceleration_full=score.acceleration,
         volume_full=score.usd_per_second,
+        volume_times=score.usd_times_usual,
+        volume_floor=score.usd_at_least,
+        capped_event=score.capped_event,
+        capped_by_usual=score.capped_by_usual,
         funding_full=score.funding,
         open_interest_full=score.open_interest,
         boost_acceleration=score.boost_acceleration,
         boost=score.boost,
         weights=tuple(score.weights.by_component().values()),
         levels=tuple(
-            LevelRule(rule.score, rule.rate, rule.acceleration)
+            LevelRule(rule.score, rule.rate, rule.acceleration, rule.probability)
             for rule in (levels.watch, levels.alert, levels.critical, levels.extreme)
         ),
         open_level=settings.cascade.open_level,
+        models=(*(shipped().values() if likely.shipped else ()), *map(_model, likely.models)),
+        horizon=seconds(likely.horizon),
+        unusual=likely.unusual,
     )
+
+
+def _model(path: Path) -> CascadeModel:
+    """A model file of the settings.
+
+    :raises UsageError: naming the file.
+    """
+    try:
+        return decoded(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"probability.models: cannot read {path}: {error.strerror}") from error
+    except UsageError as error:
+        raise UsageError(f"probability.models: {path}: {error}") from error
 
 
 def enabled(settings: Settings) -> list[Exchange]:

@@ -211,7 +211,16 @@ class ScoreSettings(Section):
     acceleration: PositiveFloat = 20.0
     """Forced closes per second, per second."""
     usd_per_second: PositiveFloat = 5_000_000.0
-    """Forcibly closed USD per second."""
+    """Forcibly closed USD per second, at most; of an asset less, if that is much for it:"""
+    usd_times_usual: PositiveFloat = 100.0
+    """this many times its usual USD per second (of the last half hour) ..."""
+    usd_at_least: PositiveFloat = 100_000.0
+    """... but not less USD per second than this."""
+    capped_event: Annotated[float, Field(ge=1)] = 10.0
+    """What an event of a feed that does not tell everything (one message per symbol and second) counts for in velocity
+    and acceleration, at most ..."""
+    capped_by_usual: NonNegativeFloat = 6.0
+    """... divided by 1 + this x the usual events per second (of the last half hour), but at least 1."""
     funding: PositiveFloat = 0.001
     """Absolute funding rate per 8 hours (0.001 is 0.1 %)."""
     open_interest: PositiveFloat = 0.05
@@ -224,14 +233,16 @@ class ScoreSettings(Section):
 
 
 class LevelRule(Section):
-    """A level is reached by the score alone or by the rate alone."""
+    """A level is reached by the score alone, by the rate alone or by the probability alone."""
 
     score: Share
     """Reached above this score, 0 to 1 ..."""
     rate: PositiveFloat
     """... or above this many forced closes per second ..."""
     acceleration: NonNegativeFloat = 0.0
-    """... if they also accelerate by more than this (events/s²); 0: the rate alone suffices."""
+    """... if they also accelerate by more than this (events/s²); 0: the rate alone suffices ..."""
+    probability: Share = 1.0
+    """... or above this probability of the horizon levels go by; 1: never."""
 
 
 class LevelSettings(Section):
@@ -241,17 +252,31 @@ class LevelSettings(Section):
     """The trailing window rates are read on."""
     hold: Duration = read_duration("10s")
     """A level must be missed for this long before it falls."""
-    watch: LevelRule = LevelRule(score=0.3, rate=10)
-    alert: LevelRule = LevelRule(score=0.5, rate=20)
-    critical: LevelRule = LevelRule(score=0.7, rate=50, acceleration=20)
-    extreme: LevelRule = LevelRule(score=0.9, rate=100)
+    watch: LevelRule = LevelRule(score=0.3, rate=10, probability=0.05)
+    alert: LevelRule = LevelRule(score=0.5, rate=20, probability=0.2)
+    critical: LevelRule = LevelRule(score=0.7, rate=50, acceleration=20, probability=0.5)
+    extreme: LevelRule = LevelRule(score=0.9, rate=100, probability=0.8)
 
     @model_validator(mode="after")
     def _rising(self) -> LevelSettings:
         rules = [self.watch, self.alert, self.critical, self.extreme]
-        if any(low.score > high.score or low.rate > high.rate for low, high in pairwise(rules)):
-            raise ValueError("score and rate must not fall from watch over alert and critical to extreme")
+        for name in ("score", "rate", "probability"):
+            if any(getattr(low, name) > getattr(high, name) for low, high in pairwise(rules)):
+                raise ValueError(f"{name} must not fall from watch over alert and critical to extreme")
         return self
+
+
+class ProbabilitySettings(Section):
+    """P(the USD forcibly closed within a horizon reach a threshold), where there is a model for it."""
+
+    shipped: bool = True
+    """Whether the models that come with Breakwater are used."""
+    models: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
+    """Model files of breakwater fit; of two for one target and horizon the later counts, each before a shipped one."""
+    horizon: Annotated[Duration, Field(gt=0)] = read_duration("60s")
+    """That of the probability levels go by."""
+    unusual: Share = 0.1
+    """A probability decides on levels only where its mean of a day is at most this: what is usual is no alarm."""
 
 
 class CascadeSettings(Section):
@@ -364,6 +389,7 @@ class Settings(BaseSettings):
     windows: WindowSettings = WindowSettings()
     score: ScoreSettings = ScoreSettings()
     levels: LevelSettings = LevelSettings()
+    probability: ProbabilitySettings = ProbabilitySettings()
     cascade: CascadeSettings = CascadeSettings()
     history: HistorySettings = HistorySettings()
     kafka: KafkaSettings = KafkaSettings()

@@ -10,6 +10,9 @@ Level = Literal["NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME"]
 LEVELS: tuple[Level, ...] = ("NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME")
 Side = Literal["long", "short", "mixed"]
 
+Rule = Literal["probability", "score", "velocity", "time"]
+"""What decided on a level; ``time``: that it was not reached for long enough."""
+
 MARKET = "*"
 """The ``asset`` of figures over all assets together."""
 
@@ -65,11 +68,14 @@ class WindowMetrics(Struct, frozen=True, gc=False, tag_field="kind", tag="window
 
 
 class CascadeUpdate(Struct, frozen=True, gc=False, tag_field="kind", tag="cascade"):
-    """A cascade opens, changes, closes. Every update carries all that is known so far."""
+    """A cascade opens, changes, passes its peak, closes. Every update carries all that is known so far."""
 
     cascade_id: str
     asset: str
-    state: Literal["open", "update", "close"]
+    state: Literal["open", "update", "peak", "close"]
+    """One ``open``, any number of ``update``, one ``peak``, one ``close``. ``peak`` is told when the peak is past: the
+    USD of the last ten seconds (decayed, each event at most a million) were below half their best for ten seconds, or
+    the cascade closes. A second, higher wave of the same cascade moves ``peaked`` and is not announced again."""
     time: int
     """When this became true, event time."""
     opened: int
@@ -95,6 +101,25 @@ class CascadeUpdate(Struct, frozen=True, gc=False, tag_field="kind", tag="cascad
     """Seconds from ``started`` to each venue's first event."""
     floor: bool
     """True where a feed that does not tell everything took part: ``usd`` is at least that much."""
+    assets: list[str] = []
+    """The first eight in order of entry; the first is the origin. Of an asset's own cascade that asset."""
+    asset_lags: list[float] = []
+    """Seconds from ``started`` to each asset's first event."""
+    long_usd_by_venue: dict[str, float] = {}
+    """USD of longs closed by venue, venues without any left out."""
+    short_usd_by_venue: dict[str, float] = {}
+    peaked: int | None = None
+    """When the pace was at its best so far, event time."""
+    peak_usd_per_second: float = 0.0
+    """That best pace: USD of ten seconds, decayed, each event at most a million."""
+    heat: float = 1.0
+    """Events per second of the last ten seconds over those of the last half hour: 1 is as usual. No probability."""
+    probability: dict[str, float] = {}
+    """By horizon (``60s``): that the USD of the time from ``time`` on reach the threshold. Empty without a model."""
+    peak_probability: dict[str, float] = {}
+    """The best of the cascade so far."""
+    threshold_usd: dict[str, float] = {}
+    """By horizon: what ``probability`` is about."""
 
 
 class Signal(Struct, frozen=True, gc=False, tag_field="kind", tag="signal"):
@@ -130,3 +155,29 @@ class Signal(Struct, frozen=True, gc=False, tag_field="kind", tag="signal"):
     """True where a feed that does not tell everything contributed: the truth is at least this."""
     rules: str
     """Version of the scoring rules."""
+    decided_by: Rule = "time"
+    """The rule that reaches the level; of several the first of probability, score, velocity."""
+    raw: dict[str, float | None] = {}
+    """What each component was made of: events/s and events/s² (events of capped feeds weighted), USD/s, effective
+    number of venues, funding per 8 h, fall of open interest as a fraction."""
+    full: dict[str, float] = {}
+    """The raw figure at which each component is 1."""
+    boost: float = 1.0
+    """What the weighted sum was multiplied by."""
+    capped_event: float | None = None
+    """What an event of a feed that does not tell everything counted for."""
+    usual_events_per_second: float | None = None
+    """Of the last half hour; with the next it sets ``capped_event`` and the full volume. None while not known yet."""
+    usual_usd_per_second: float | None = None
+    heat: float = 1.0
+    """Events per second of the last ten seconds over those of the last half hour: 1 is as usual. No probability."""
+    probability: dict[str, float] = {}
+    """By horizon (``60s``): that the USD from ``event_time`` on reach the threshold. Empty without a model."""
+    usual_probability: dict[str, float] = {}
+    """Its mean over a day: a probability that is usually high decides on no level."""
+    threshold_usd: dict[str, float] = {}
+    """By horizon: what ``probability`` is about."""
+    drivers: dict[str, float] = {}
+    """What each feature adds to the log odds of the horizon levels go by, against the mean of the fit."""
+    models: dict[str, str] = {}
+    """By horizon: what the model was fitted on, hash and period of the data."""

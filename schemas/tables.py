@@ -46,6 +46,7 @@ StoredRecord = MarketRecord | WindowMetrics | CascadeUpdate | Signal
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _TIME = pa.timestamp("ns")
 _FLOAT, _INT, _ID, _BOOL, _TEXT = pa.float64(), pa.int64(), pa.uint64(), pa.bool_(), pa.string()
+_FIGURES = pa.map_(_TEXT, _FLOAT)
 _PARTS = pa.struct([(name, pa.float64()) for name in COMPONENTS])
 
 _MEANINGS: dict[str, tuple[str, ...]] = {
@@ -99,13 +100,19 @@ DATASETS: dict[str, Dataset] = {
             "cascades", CascadeUpdate, "time", cascade_id=_TEXT, asset=_NAME, state=_NAME, time=_TIME, opened=_TIME,
             started=_TIME, closed=_TIME, side=_NAME, level=_NAME, peak_level=_NAME, score=_FLOAT, peak_score=_FLOAT,
             events=_INT, usd=_FLOAT, long_usd=_FLOAT, short_usd=_FLOAT, adl_events=_INT, adl_usd=_FLOAT,
-            venues=pa.list_(_TEXT), entry_lags=pa.list_(_FLOAT), floor=_BOOL,
+            venues=pa.list_(_TEXT), entry_lags=pa.list_(_FLOAT), floor=_BOOL, assets=pa.list_(_TEXT),
+            asset_lags=pa.list_(_FLOAT), long_usd_by_venue=_FIGURES, short_usd_by_venue=_FIGURES, peaked=_TIME,
+            peak_usd_per_second=_FLOAT, heat=_FLOAT, probability=_FIGURES, peak_probability=_FIGURES,
+            threshold_usd=_FIGURES,
         ),
         _dataset(
             "signals", Signal, "event_time", signal_id=_TEXT, asset=_NAME, level=_NAME, previous=_NAME, score=_FLOAT,
-            components=_PARTS, weights=_PARTS, context=pa.map_(_TEXT, _FLOAT), boosted=_BOOL, side=_NAME,
+            components=_PARTS, weights=_PARTS, context=_FIGURES, boosted=_BOOL, side=_NAME,
             events_per_second=_FLOAT, usd_per_second=_FLOAT, acceleration=_FLOAT, window=_NAME, cascade_id=_TEXT,
-            **_WHEN, event_id=_TEXT, floor=_BOOL, rules=_NAME,
+            **_WHEN, event_id=_TEXT, floor=_BOOL, rules=_NAME, decided_by=_NAME, raw=_FIGURES, full=_FIGURES,
+            boost=_FLOAT, capped_event=_FLOAT, usual_events_per_second=_FLOAT, usual_usd_per_second=_FLOAT,
+            heat=_FLOAT, probability=_FIGURES, usual_probability=_FIGURES, threshold_usd=_FIGURES, drivers=_FIGURES,
+            models=pa.map_(_TEXT, _TEXT),
         ),
         _dataset(
             "open_interest", OpenInterest, "event_time", **_WHERE, quantity=_FLOAT, notional_usd=_FLOAT, **_WHEN,

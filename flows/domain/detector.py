@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from math import isnan
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain import kernel
+from flows.domain import decays, kernel
 from flows.domain.arrivals import NONE, closes, others
 from flows.domain.constants import MICRO, N_VENUES, NEVER
+from flows.domain.decays import N_FEATURES
+from flows.domain.forecast import chance, forecasts
 from flows.domain.kernel import process
 from flows.domain.measures import MeasureRows, UnderCount
 from flows.domain.measuring import MEASURE, look_measures
 from flows.domain.minute import BY_SECOND
 from flows.domain.rings import look
 from flows.domain.rules import Rules
+from flows.domain.spelling import Spelling, asset_of
 from flows.domain.state import (
     ADL_N,
     ADL_USD,
-    CONTEXT_FIELDS,
     FLOOR_USD,
     LONG_N,
     LONG_USD,
@@ -31,19 +30,19 @@ from flows.domain.state import (
     SHORT_USD,
     State,
     allocate,
+    continues,
     with_arena,
+    with_forecasts,
     with_rings,
     with_slots,
 )
 from flows.domain.telling import SIGNAL, WINDOWS_TOLD, told
 from schemas.batches import Batch, LiquidationColumns, Names, Tick
-from schemas.cascades import COMPONENTS, LEVELS, MARKET, WINDOWS, CascadeUpdate, Level, Side, Signal, WindowMetrics
+from schemas.cascades import LEVELS, MARKET, WINDOWS, CascadeUpdate, Level, Signal, WindowMetrics
 from schemas.clock import SECOND
 from schemas.measures import Measures
 from schemas.records import VENUES
 
-_STATES: tuple[Literal["open", "update", "close"], ...] = ("open", "update", "close")
-_DOMINANT = 2 / 3
 _NAMES = tuple(WINDOWS)
 
 
@@ -52,7 +51,7 @@ class WindowRows:
     """Windows told, columnar: ``WindowMetrics`` before they are spelled out."""
 
     figures: NDArray[np.int64]
-    """N x (2 + W x 9): slot, time, then per window seven sums, and count and USD of the preceding window."""
+    """N x (2 + W x 10): slot, time, then per window eight sums, and count and USD of the preceding window."""
     venues: NDArray[np.int32]
     """N x W x V."""
     assets: Names
@@ -67,7 +66,7 @@ class WindowRows:
             slot, time = int(self.figures[i, 0]), int(self.figures[i, 1])
             rows = self.figures[i, 2:].reshape(len(_NAMES), N_SUMS + 2)
             for w, name in enumerate(_NAMES):
-                found.append(_window(_asset(self.assets, slot), name, time, rows[w], self.venues[i, w]))
+                found.append(_window(asset_of(self.assets, slot), name, time, rows[w], self.venues[i, w]))
         return found
 
 
@@ -89,9 +88,12 @@ class Look:
     """One asset at one moment."""
 
     sums: NDArray[np.int64]
-    """W x 7, see ``flows.domain.state``; USD in millionths."""
+    """W x 8, see ``flows.domain.state``; USD in millionths."""
     level: Level
     score: float
+    heat: float = 1.0
+    probability: dict[str, float] = field(default_factory=dict)
+    """By horizon; empty without a model."""
 
 
 class Detector:
@@ -113,8 +115,9 @@ class Detector:
         self._measures = measures
         self._told = told(measures=measures is not None)
         self._parameters = rules.parameters()
-        self._ids: dict[int, tuple[int, str]] = {}
-        """Key and id of the newest cascade of each slot."""
+        self._spelling = Spelling(rules, assets)
+        self._equipped = 0
+        """How many slots have the forecasts there are models for."""
 
     def process(self, batch: Batch) -> Detections:
         """Take in one batch."""
@@ -124,6 +127,7 @@ class Detector:
             return found
         if len(self.assets) >= len(self.state.slot):
             self.state = with_slots(self.state, len(self.assets) + 1)
+        self._equip()
         row = other = 0
         why = -1
         while why != kernel.DONE:
@@ -134,6 +138,14 @@ class Detector:
             elif why == kernel.MORE_RINGS:
                 self.state = with_rings(self.state)
         return found
+
+    def _equip(self) -> None:
+        """Forecasts for the slots of assets seen for the first time; they begin with its first event."""
+        while self._equipped <= len(self.assets):
+            slot, self._equipped = self._equipped, self._equipped + 1
+            made = forecasts(self.rules.models_of(asset_of(self.assets, slot)), self.rules.horizon)
+            if not continues(self.state, slot, made):
+                self.state = with_forecasts(self.state, slot, made)
 
     def finish(self, receive_time: int) -> Detections:
         """Let time pass to ``receive_time`` with nothing arriving: what is due by then happens."""
@@ -146,8 +158,15 @@ class Detector:
         if code is None or code + 1 >= len(self.state.slot):
             return Look(out, "NONE", 0.0)
         me = self.state.slot[code + 1]
-        look(self.state.event, me, int(self.state.shard["clock"][0]), out, np.zeros(N_VENUES, np.int32))
-        return Look(out, LEVELS[int(me["level"])], float(me["score"]))
+        clock = int(self.state.shard["clock"][0])
+        look(self.state.event, me, clock, out, np.zeros(N_VENUES, np.int32))
+        features = np.zeros(N_FEATURES)
+        decays.features(me["decays"], clock, features)
+        chances = {
+            model.name: chance(self.state.forecast[number], features)
+            for model, number in zip(self.rules.models_of(asset), me["forecast"].tolist(), strict=False)
+        }
+        return Look(out, LEVELS[int(me["level"])], float(me["score"]), decays.heat(me["decays"], clock), chances)
 
     def measure(self, asset: str) -> Measures | None:
         """The measures of an asset (or the market) at the newest time known; nothing where it was never heard of, or
@@ -178,10 +197,9 @@ class Detector:
         order = told.order[: told.n[3]]
         for kind, index in order[order[:, 0] != WINDOWS_TOLD].tolist():
             if kind == SIGNAL:
-                row = int(told.signal[index, 4])
-                found.records.append(self._signal(index, batch, row))
+                found.records.append(self._spelling.signal(told, index, batch))
             else:
-                found.records.append(self._cascade(index))
+                found.records.append(self._spelling.cascade(told, index))
         windows = int(told.n[1])
         if windows:
             found.windows.append(
@@ -190,99 +208,6 @@ class Detector:
             if self._measures is not None:
                 found.measures.append(MeasureRows(told.measure[:windows].copy(), self.assets, self._measures))
         told.n[:] = 0
-
-    def _signal(self, index: int, batch: Batch, row: int) -> Signal:
-        slot, time, level, previous, _, open_, key, *sums = self._told.signal[index].tolist()
-        score, acceleration, *figures = self._told.signal_score[index].tolist()
-        asset = _asset(self.assets, slot)
-        seconds = self.rules.span / SECOND
-        parts = {name: _known(value) for name, value in zip(COMPONENTS, figures, strict=False)}
-        decided = f"{batch.liquidations.event_id[row]:016x}" if row >= 0 else ""
-        return Signal(
-            signal_id=_hash(asset, self.rules.version, decided or str(time), LEVELS[level]),
-            asset=asset,
-            level=LEVELS[level],
-            previous=LEVELS[previous],
-            score=score,
-            components=parts,
-            weights=_weights(self.rules, parts),
-            context={name: _known(value) for name, value in zip(CONTEXT_FIELDS, figures[6:], strict=True)},
-            boosted=acceleration > self.rules.boost_acceleration,
-            side=_side(sums),
-            events_per_second=(sums[LONG_N] + sums[SHORT_N]) / seconds,
-            usd_per_second=(sums[LONG_USD] + sums[SHORT_USD]) / MICRO / seconds,
-            acceleration=acceleration,
-            window=self.rules.window,
-            cascade_id=self._cascade_id(slot, key) if open_ else None,
-            event_time=time,
-            receive_time=int(batch.liquidations.receive_time[row]) if row >= 0 else time,
-            event_id=decided,
-            floor=sums[FLOOR_USD] > 0,
-            rules=self.rules.version,
-        )
-
-    def _cascade_id(self, slot: int, key: int) -> str:
-        known = self._ids.get(slot)
-        if known is None or known[0] != key:
-            made = _hash("cascade", _asset(self.assets, slot), self.rules.version, f"{key & (1 << 64) - 1:016x}")
-            known = self._ids[slot] = (key, made)
-        return known[1]
-
-    def _cascade(self, index: int) -> CascadeUpdate:
-        slot, time, state, opened, started, level, peak, key, *sums = self._told.cascade[index].tolist()
-        score, best = self._told.cascade_score[index].tolist()
-        entry = self._told.cascade_entry[index]
-        venues = np.flatnonzero(entry != NEVER)
-        entered = sorted(zip(entry[venues].tolist(), venues.tolist(), strict=True))
-        return CascadeUpdate(
-            cascade_id=self._cascade_id(slot, key),
-            asset=_asset(self.assets, slot),
-            state=_STATES[state],
-            time=time,
-            opened=opened,
-            started=started,
-            closed=time if _STATES[state] == "close" else None,
-            side=_side(sums),
-            level=LEVELS[level],
-            peak_level=LEVELS[peak],
-            score=score,
-            peak_score=best,
-            events=sums[LONG_N] + sums[SHORT_N],
-            usd=(sums[LONG_USD] + sums[SHORT_USD]) / MICRO,
-            long_usd=sums[LONG_USD] / MICRO,
-            short_usd=sums[SHORT_USD] / MICRO,
-            adl_events=sums[ADL_N],
-            adl_usd=sums[ADL_USD] / MICRO,
-            venues=[VENUES[v] for _, v in entered],
-            entry_lags=[(t - started) / SECOND for t, _ in entered],
-            floor=sums[FLOOR_USD] > 0,
-        )
-
-
-def _asset(assets: Names, slot: int) -> str:
-    return assets[slot - 1] if slot else MARKET
-
-
-def _known(value: float) -> float | None:
-    return None if isnan(value) else float(value)
-
-
-def _hash(*parts: str) -> str:
-    return blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
-
-
-def _side(sums: list[int]) -> Side:
-    total = sums[LONG_USD] + sums[SHORT_USD]
-    if sums[LONG_USD] >= _DOMINANT * total:
-        return "long" if total else "mixed"
-    return "short" if sums[SHORT_USD] >= _DOMINANT * total else "mixed"
-
-
-def _weights(rules: Rules, parts: dict[str, float | None]) -> dict[str, float]:
-    """Those of the known components, made to sum 1."""
-    known = {name: weight for name, weight in zip(COMPONENTS, rules.weights, strict=True) if parts[name] is not None}
-    total = sum(known.values())
-    return {name: weight / total for name, weight in known.items()} if total else {}
 
 
 def _window(asset: str, name: str, time: int, row: NDArray[np.int64], counts: NDArray[np.int32]) -> WindowMetrics:

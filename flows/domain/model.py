@@ -85,6 +85,25 @@ class CascadeModel(Struct, frozen=True, kw_only=True):
         if not 0 < self.horizon <= LONGEST:
             raise ValueError(f"horizon must be up to {LONGEST // SECOND} s")
 
+    @property
+    def name(self) -> str:
+        """Of its horizon: ``60s``."""
+        return f"{self.horizon / SECOND:g}s"
+
+    @property
+    def provenance(self) -> str:
+        """What it was fitted on, for people."""
+        return f"{self.data} ({self.data_hash}), {self.fit_from} to {self.fit_to}"
+
+    def drivers(self, features: NDArray[np.float64]) -> dict[str, float]:
+        """What each feature (in the order of ``FEATURES``) adds to the log odds, against the mean of the fit."""
+        standard = zip(self.features, self.mean, self.scale, self.coefficients, strict=True)
+        slope = self.calibration[1]
+        return {
+            name: float(slope * weight * (features[FEATURES.index(name)] - mean) / scale)
+            for name, mean, scale, weight in standard
+        }
+
     def weights(self) -> Weights:
         """One weight per ``FEATURES`` (0 for those not used), standardising and calibration folded in."""
         offset, slope = self.calibration

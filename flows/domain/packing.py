@@ -57,7 +57,7 @@ def unpacked(state: State, stored: bytes) -> State:
         raise ValueError("the state was packed by another version")
     for name in small.dtype.names:
         state.slot[name][: len(small)] = small[name]
-    table = np.zeros((len(small), state.slot[_TABLE].shape[1]), np.int32)
+    table = np.zeros((len(small), state.slot[_TABLE].shape[1]), state.slot[_TABLE].dtype)
     table.reshape(-1)[parts["places"]] = parts["table"]
     state.slot[_TABLE][: len(small)] = table
     return state._replace(**{name: _room(getattr(state, name), array) for name, array in parts["rest"].items()})

@@ -21,6 +21,7 @@ from flows.domain.state import (
     BLOCK,
     BLOCKS,
     FLOOR,
+    FLOOR_N,
     FLOOR_USD,
     LENGTHS,
     LONG_N,
@@ -63,6 +64,7 @@ def add(sums: NDArray[np.int64], usd: int, what: int, by: int) -> None:
     sums[LONG_USD + short] += usd
     if what & FLOOR:
         sums[FLOOR_USD] += usd
+        sums[FLOOR_N] += by
 
 
 @compiled(inline="always")
@@ -101,6 +103,7 @@ def _weigh(event: Events, block: int, usd: int, what: int, by: int) -> None:
     _carry(event, block, N_SUMS + (venue >> 2), np.int64(by) << ((venue & 3) << 4))
     if what & FLOOR:
         _carry(event, block, FLOOR_USD, by * usd)
+        _carry(event, block, FLOOR_N, by)
 
 
 @compiled
@@ -274,7 +277,7 @@ def align(event: Events, me: Slot, time: int, span: int) -> None:
 
 
 @compiled
-def insert(event: Events, me: Slot, time: int, usd: int, what: int, span: int) -> None:
+def insert(event: Events, me: Slot, time: int, usd: int, what: int, asset: int, span: int) -> None:
     """Take in one event at its place; equal times keep arrival order. ``reserve`` was called."""
     if time > me.now:
         align(event, me, time, span)
@@ -286,6 +289,7 @@ def insert(event: Events, me: Slot, time: int, usd: int, what: int, span: int) -
     place.time = time
     place.usd = usd
     place.what = what
+    place.asset = asset
     _weigh(event, _block(me, index), usd, what, 1)
     me.last += 1
     _shift(me, index, time, usd, what, span)
@@ -299,13 +303,14 @@ def _make_way(event: Events, me: Slot, index: int) -> None:
     end = (number + 1) << POWER
     if last >= end:
         spare = event[at(me, end - 1)]
-        time, usd, what = spare.time, spare.usd, spare.what
+        time, usd, what, asset = spare.time, spare.usd, spare.what, spare.asset
         _weigh(event, _block(me, index), usd, what, -1)
     for k in range(min(last, end - 1), index, -1):
         place, moved = event[at(me, k)], event[at(me, k - 1)]
         place.time = moved.time
         place.usd = moved.usd
         place.what = moved.what
+        place.asset = moved.asset
     while last >= end:
         number += 1
         end += BLOCK
@@ -321,6 +326,7 @@ def _make_way(event: Events, me: Slot, index: int) -> None:
         time, place.time = place.time, time
         usd, place.usd = place.usd, usd
         what, place.what = place.what, what
+        asset, place.asset = place.asset, asset
 
 
 @compiled
@@ -361,7 +367,7 @@ def read(
 
 @compiled
 def tell(event: Events, me: Slot, shard: Shard, time: int, out: NDArray[np.int64], venues: NDArray[np.int32]) -> None:
-    """All six windows at ``time``, not older than any entry. ``out`` W x (7 + 2): sums, then count and USD before."""
+    """All six windows at ``time``, not older than any entry. ``out`` W x (8 + 2): sums, then count and USD before."""
     sums = shard.sums
     for w in range(N_WINDOWS):
         start = first_after(event, me, time - LENGTHS[w], me.last)
@@ -375,6 +381,6 @@ def tell(event: Events, me: Slot, shard: Shard, time: int, out: NDArray[np.int64
 
 @compiled
 def look(event: Events, me: Slot, time: int, out: NDArray[np.int64], venues: NDArray[np.int32]) -> None:
-    """Sums (W x 7) of all six windows at ``time``, not older than any entry; ``venues`` is scratch."""
+    """Sums (W x 8) of all six windows at ``time``, not older than any entry; ``venues`` is scratch."""
     for w in range(N_WINDOWS):
         between(event, me, first_after(event, me, time - LENGTHS[w], me.last), me.last, out[w], venues)

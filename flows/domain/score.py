@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from schemas.compiled import compiled
 
 SPAN, VELOCITY, ACCELERATION, VOLUME, VENUES, FUNDING, OPEN_INTEREST, BOOST_ABOVE, BOOST = range(9)
-WEIGHTS = 9
-LEVEL_RULES = 15
-"""Indices into ``Rules.parameters``; six weights, then (score, rate, acceleration) per level."""
+VOLUME_FLOOR, VOLUME_TIMES, CAPPED_AT_MOST, CAPPED_BY_USUAL, UNUSUAL = range(9, 14)
+WEIGHTS = 14
+LEVEL_RULES = 20
+"""Indices into ``Rules.parameters``; six weights, then (score, rate, acceleration, probability) per level."""
+BY_TIME, BY_VELOCITY, BY_SCORE, BY_PROBABILITY = range(4)
+"""What decided on a level; of several that reach it, the last named."""
 N_COMPONENTS = 6
 
 
@@ -41,30 +44,18 @@ def effective_venues(counts: NDArray[np.int32]) -> float:
 
 
 @compiled
-def components(
-    now: int,
-    before: int,
-    usd: float,
-    venues: float,
-    funding: float,
-    fall: float,
-    p: NDArray[np.float64],
-    out: NDArray[np.float64],
-) -> None:
+def components(raw: NDArray[np.float64], full_usd: float, p: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     """Fill ``out`` with the six components, NaN where the context is missing.
 
-    :arg now: events in the signal window; ``before``: in the preceding one of equal length.
-    :arg usd: USD in the signal window.
-    :arg venues: effective number of venues.
-    :arg funding: mean funding per 8 h, NaN unknown. :arg fall: largest recent fall of open interest, NaN unknown.
+    :arg raw: events/s, events/s², USD/s, effective venues, mean funding per 8 h (NaN unknown), largest recent fall of
+        open interest (NaN unknown). :arg full_usd: USD/s at which volume is 1.
     """
-    span = p[SPAN]
-    out[0] = _part(now / span, p[VELOCITY])
-    out[1] = _part((now - before) / (span * span), p[ACCELERATION])
-    out[2] = _part(usd / span, p[VOLUME])
-    out[3] = _part(venues - 1.0, p[VENUES] - 1.0)
-    out[4] = math.nan if math.isnan(funding) else _part(abs(funding), p[FUNDING])
-    out[5] = math.nan if math.isnan(fall) else _part(fall, p[OPEN_INTEREST])
+    out[0] = _part(raw[0], p[VELOCITY])
+    out[1] = _part(raw[1], p[ACCELERATION])
+    out[2] = _part(raw[2], full_usd)
+    out[3] = _part(raw[3] - 1.0, p[VENUES] - 1.0)
+    out[4] = math.nan if math.isnan(raw[4]) else _part(abs(raw[4]), p[FUNDING])
+    out[5] = math.nan if math.isnan(raw[5]) else _part(raw[5], p[OPEN_INTEREST])
 
 
 @compiled
@@ -83,11 +74,16 @@ def composite(parts: NDArray[np.float64], acceleration: float, p: NDArray[np.flo
 
 
 @compiled
-def level(score: float, rate: float, acceleration: float, p: NDArray[np.float64]) -> int:
-    """The highest level reached, 0 (NONE) to 4 (EXTREME)."""
+def level(
+    score: float, rate: float, acceleration: float, probability: float, p: NDArray[np.float64]
+) -> tuple[int, int]:
+    """The highest level any rule reaches, 0 (NONE) to 4 (EXTREME), and which rule did."""
     for step in range(4, 0, -1):
-        at = LEVEL_RULES + 3 * (step - 1)
-        fast = rate > p[at + 1] and (p[at + 2] <= 0.0 or acceleration > p[at + 2])
-        if score > p[at] or fast:
-            return step
-    return 0
+        at = LEVEL_RULES + 4 * (step - 1)
+        if probability > p[at + 3]:
+            return step, BY_PROBABILITY
+        if score > p[at]:
+            return step, BY_SCORE
+        if rate > p[at + 1] and (p[at + 2] <= 0.0 or acceleration > p[at + 2]):
+            return step, BY_VELOCITY
+    return 0, BY_TIME

@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.domain.constants import N_VENUES, NEVER
-from flows.domain.decays import DECAYS
+from flows.domain.decays import DECAYS, N_FEATURES
 from flows.domain.decays import cleared as no_decays
+from flows.domain.forecast import FORECAST, N_HORIZONS
 from flows.domain.measured import MEASURED
 from flows.domain.measured import cleared as no_measures
 from schemas.cascades import WINDOWS
 
 SHORT, ADL, FLOOR, PARTIAL = 1 << 5, 1 << 6, 1 << 7, 1 << 8
 """Bits of ``what`` above the venue: position short, cause ADL, feed does not tell everything, nor even a known part."""
-N_SUMS = 7
-LONG_N, SHORT_N, ADL_N, LONG_USD, SHORT_USD, ADL_USD, FLOOR_USD = range(N_SUMS)
+N_SUMS = 8
+LONG_N, SHORT_N, ADL_N, LONG_USD, SHORT_USD, ADL_USD, FLOOR_USD, FLOOR_N = range(N_SUMS)
 N_WINDOWS = len(WINDOWS)
 LENGTHS = np.array(list(WINDOWS.values()), np.int64)
 RETENTION = 2 * int(LENGTHS.max())
@@ -32,7 +33,7 @@ RETENTION = 2 * int(LENGTHS.max())
 POWER = 9
 BLOCK = 1 << POWER
 """Entries of a block."""
-STRIDE = BLOCK + 8
+STRIDE = BLOCK + (N_SUMS + N_VENUES // 4 + 1) // 2
 """Room of a block in the arena: behind its entries stand their sums and how many each venue has, two numbers to the
 ``time`` and ``usd`` of an entry."""
 BLOCKS = 8192
@@ -43,12 +44,18 @@ OI_SAMPLES = 512
 OI_SPACING = 8 * 1_000_000_000
 """Open interest is kept at most this often (ns), so that a ring covers more than an hour."""
 HOURS = 24
+N_ENTRANTS = 16
+"""How many assets a market-wide cascade remembers the entry of: the earliest."""
+N_SCALES = 4
+CAPPED_EVENT, FULL_USD, USUAL_RATE, USUAL_USD = range(N_SCALES)
+"""What a slot is judged by, see ``flows.domain.scale``."""
 
 EVENT = np.dtype(
     [
         ("time", np.int64),
         ("usd", np.int64),  # micro-USD
         ("what", np.int16),
+        ("asset", np.int32),  # its slot
     ],
     align=True,
 )
@@ -67,6 +74,8 @@ SLOT = np.dtype(
         ("reached", np.int64, (5,)),  # when each level was last reached
         ("level", np.int64),
         ("score", np.float64),  # the last one
+        ("began", np.int64),  # its first liquidation
+        ("forecast", np.int32, (N_HORIZONS,)),  # its forecasts by horizon, or -1
         ("open", np.bool_),  # a cascade is
         ("opened", np.int64),
         ("started", np.int64),
@@ -76,6 +85,14 @@ SLOT = np.dtype(
         ("key", np.int64),  # event id that opened it
         ("cascade", np.int64, (N_SUMS,)),
         ("entry", np.int64, (N_VENUES,)),  # when each venue entered it
+        ("shares", np.int64, (2, N_VENUES)),  # micro-USD of longs and shorts by venue
+        ("entrant", np.int32, (N_ENTRANTS,)),  # slots of the assets that entered first, in no order
+        ("entrant_at", np.int64, (N_ENTRANTS,)),  # when; NEVER where there are fewer
+        ("pace", np.float64),  # the best so far: USD of the last ten seconds, decayed
+        ("pace_at", np.int64),  # when that was
+        ("peak_due", np.int64),  # when the peak is past if nothing more comes
+        ("peak_told", np.bool_),
+        ("likeliest", np.float64, (N_HORIZONS,)),  # best probability by horizon
         ("funding", np.float64, (N_VENUES,)),  # per 8 h
         ("funding_at", np.int64, (N_VENUES,)),
         ("funding_hour", np.int64, (HOURS,)),  # which hour the next two are of
@@ -106,15 +123,19 @@ SHARD = np.dtype(
         ("free", np.int64),  # the first free block, chained by ``time``; -1 none
         ("rings_used", np.int64),
         ("falls_due", np.int64),  # no level falls before this
+        ("peaks_due", np.int64),  # no peak is past before this
+        ("learn_due", np.int64),  # when forecasts are next remembered and learnt from
         ("grid_due", np.int64),  # when the dirty slots are told
         ("dirty", np.int64),  # how many
         ("told", np.int64),  # how many of them already
         ("sums", np.int64, (N_SUMS,)),  # scratch: the signal window being judged
         ("earlier", np.int64, (N_SUMS,)),  # scratch: the one before it
         ("counts", np.int32, (N_VENUES,)),  # scratch: its venues
+        ("raw", np.float64, (6,)),  # scratch: what its score components are made of
         ("parts", np.float64, (6,)),  # scratch: its score components
-        ("before", np.int64),  # scratch: events in the window before
-        ("acceleration", np.float64),  # scratch
+        ("scale", np.float64, (N_SCALES,)),  # scratch: what it is judged by
+        ("features", np.float64, (N_FEATURES,)),  # scratch: of the slot's decays
+        ("rule", np.int64),  # scratch: which rule decided
     ],
     align=True,
 )
@@ -122,6 +143,8 @@ SHARD = np.dtype(
 
 Events = NDArray[Any]
 """An array of ``EVENT``."""
+Forecasts = NDArray[Any]
+"""An array of ``FORECAST``."""
 Slot = Any
 """One record of ``SLOT``: compiled code takes records and not the state, which would be counted at each call."""
 Shard = Any
@@ -136,6 +159,7 @@ class State(NamedTuple):
     ring: NDArray[Any]
     shard: NDArray[Any]
     dirty: NDArray[np.int64]
+    forecast: NDArray[Any]
 
 
 CONTEXT_FIELDS = (
@@ -153,11 +177,14 @@ _FILLS = {
     "now": NEVER,
     "reached": NEVER,
     "entry": NEVER,
+    "began": NEVER,
     "funding_at": NEVER,
     "funding_hour": NEVER,
     "funding": np.nan,
     "context": np.nan,
     "oi_ring": -1,
+    "forecast": -1,
+    "entrant_at": NEVER,
 }
 
 
@@ -174,8 +201,17 @@ def allocate(slots: int = 64, arena: int = ARENA, rings: int = 16) -> State:
     """An empty state."""
     shard = np.zeros(1, SHARD)
     shard["cell"] = -1
-    shard["clock"], shard["falls_due"], shard["free"] = NEVER, -NEVER, -1
-    return State(np.zeros(arena, EVENT), _slots(slots), np.zeros(rings, RING), shard, np.zeros(slots, np.int64))
+    shard["clock"] = NEVER
+    shard["falls_due"] = shard["peaks_due"] = shard["learn_due"] = -NEVER
+    shard["free"] = -1
+    return State(
+        np.zeros(arena, EVENT),
+        _slots(slots),
+        np.zeros(rings, RING),
+        shard,
+        np.zeros(slots, np.int64),
+        np.zeros(0, FORECAST),
+    )
 
 
 def with_slots(state: State, slots: int) -> State:
@@ -192,6 +228,24 @@ def with_slots(state: State, slots: int) -> State:
 def with_arena(state: State) -> State:
     """The same state with twice the arena."""
     return state._replace(event=np.concatenate([state.event, np.zeros_like(state.event)]))
+
+
+def with_forecasts(state: State, slot: int, made: NDArray[Any]) -> State:
+    """The same state with these forecasts of a slot, by rising horizon, and no others of it."""
+    made["slot"] = slot
+    forecast = np.concatenate([state.forecast[state.forecast["slot"] != slot], made])
+    state.slot["forecast"] = -1
+    for number, owner in enumerate(forecast["slot"].tolist()):
+        mine = state.slot["forecast"][owner]
+        mine[np.count_nonzero(mine >= 0)] = number
+    return state._replace(forecast=forecast)
+
+
+def continues(state: State, slot: int, made: NDArray[Any]) -> bool:
+    """Whether the slot has these forecasts, whatever they learnt: a state written down may be of other models."""
+    mine = state.forecast[state.forecast["slot"] == slot]
+    fixed = ["threshold", "weights", "decides"]
+    return len(mine) == len(made) and all((mine[name] == made[name]).all() for name in fixed)
 
 
 def with_rings(state: State) -> State:

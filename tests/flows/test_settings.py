@@ -98,7 +98,8 @@ def test_sources_rank_option_environment_dotenv_file_default(here: Path, monkeyp
     configuration = load(options={"data_dir": "option"})
     s = configuration.settings
     assert (s.data_dir, s.windows.tick, s.windows.snapshot, s.windows.allowed_lateness) == (Path("option"), 0.03, 3, 7)
-    assert s.levels.critical.model_dump() == {"score": 0.6, "rate": 50, "acceleration": 20}, "the rest of a rule stays"
+    stays = {"rate": 50, "acceleration": 20, "probability": 0.5}
+    assert s.levels.critical.model_dump() == {"score": 0.6, **stays}, "the rest of a rule stays"
     shown = {name: (v.value, v.origin) for name, v in configuration.values.items() if v.origin != "default"}
     assert shown == {
         "data_dir": ("option", "option"),
@@ -215,7 +216,12 @@ def test_the_template_explains_every_setting_and_is_the_defaults(here: Path) -> 
     file.write_text(active)
     assert load().settings == Settings()
     assert {name for name, v in load().values.items() if v.origin == "default"} == set(), "none is left out"
-    assert tomllib.loads(active)["levels"]["critical"] == {"score": 0.7, "rate": 50.0, "acceleration": 20.0}
+    assert tomllib.loads(active)["levels"]["critical"] == {
+        "score": 0.7,
+        "rate": 50.0,
+        "acceleration": 20.0,
+        "probability": 0.5,
+    }
     with pytest.raises(SettingsError, match="exists; --force replaces it"):
         write_template(file, force=False)
     write_template(file, force=True)

@@ -64,6 +64,7 @@ def told(time: np.ndarray, usd: np.ndarray, what: np.ndarray, start: int, end: i
         if kind < 2:
             venues[bits & (N_VENUES - 1)] += 1
             sums[6] += dollars if bits & FLOOR else 0
+            sums[7] += bool(bits & FLOOR)
     return sums, venues
 
 
@@ -81,7 +82,7 @@ def test_any_stretch_is_summed_exactly_however_many_blocks_a_late_event_moves(la
     sums, earlier, venues = np.zeros(N_SUMS, np.int64), np.zeros(N_SUMS, np.int64), np.zeros(N_VENUES, np.int32)
     for i in range(n):
         assert rings.reserve(event, me, shard)
-        rings.insert(event, me, int(time[i]), int(usd[i]), int(what[i]), SPAN)
+        rings.insert(event, me, int(time[i]), int(usd[i]), int(what[i]), i, SPAN)
         if i % 200 == 199:
             seen = slice(0, i + 1)
             now = int(time[seen].max())
@@ -91,6 +92,7 @@ def test_any_stretch_is_summed_exactly_however_many_blocks_a_late_event_moves(la
                 assert earlier.tolist() == told(time[seen], usd[seen], what[seen], at - 2 * SPAN, at - SPAN)[0]
     in_order = [int(event[rings.at(me, k)]["time"]) for k in range(n)]
     assert in_order == sorted(time.tolist())
+    assert [int(event[rings.at(me, k)]["asset"]) for k in range(n)] == np.argsort(time, kind="stable").tolist()
     for _ in range(200):
         start, end = sorted(rng.integers(0, n + 1, 2).tolist())
         rings.between(event, me, start, end, sums, venues)

@@ -19,7 +19,8 @@ known = st.one_of(st.just(math.nan), st.floats(-1, 1))
 
 def parts(now: int, before: int, usd: float, venues: float, funding: float, fall: float) -> np.ndarray:
     out = np.zeros(6)
-    components(now, before, usd, venues, funding, fall, P, out)
+    raw = np.array([now / 2, (now - before) / 4, usd / 2, venues, funding, fall])
+    components(raw, Rules().volume_full, P, out)
     return out
 
 
@@ -82,7 +83,7 @@ def test_extreme_acceleration_multiplies_the_score_up_to_one() -> None:
 )
 def test_levels_by_score_or_rate(score: float, rate: float, acceleration: float, expected: int) -> None:
     """The thresholds are exceeded, not touched."""
-    assert level(score, rate, acceleration, P) == expected
+    assert level(score, rate, acceleration, 0.0, P)[0] == expected
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=32))
