@@ -103,8 +103,8 @@ def compact(data_dir: Path, now: int, before: date | None = None, grace: int = G
                 day = folder.name.removeprefix("dt=")
                 if day < str(before or closed):
                     _seal(root, dataset, day, now, done)
-        create_views(data_dir)
-        _sweep(data_dir, root, now - grace, done)
+        if not _sweep(data_dir, root, now - grace, done):
+            create_views(data_dir)
     return done
 
 
@@ -128,7 +128,8 @@ def alone(root: Path) -> Iterator[None]:
             flock(held, LOCK_EX | LOCK_NB)
         except BlockingIOError:
             raise HistoryError("another process is compacting or retaining this history: wait for it") from None
-        for left in (root / "_tmp").glob("compact*"):
+        # A writer's name has no dash, so what begins with one is never a writer's.
+        for left in (root / "_tmp").glob("-compact*"):
             rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         if not (root / FILE).exists():
             save(root, read_manifest(root))
@@ -137,7 +138,7 @@ def alone(root: Path) -> Iterator[None]:
 
 def save(root: Path, manifest: Manifest) -> None:
     """Make this the manifest, at once and for good."""
-    with placed(root / FILE, root / "_tmp" / "compact-manifest") as file:
+    with placed(root / FILE, root / "_tmp" / "-compact-manifest") as file:
         file.write(msgspec.json.encode(manifest))
 
 
@@ -186,7 +187,7 @@ def _write(root: Path, dataset: Dataset, folder: Path, parts: list[Path], seals:
     with in_memory() as connection:
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
         connection.execute(
-            f"SET temp_directory = '{str(root / '_tmp' / 'compact-sort').replace(chr(39), chr(39) * 2)}'"
+            f"SET temp_directory = '{str(root / '_tmp' / '-compact-sort').replace(chr(39), chr(39) * 2)}'"
         )
         empty = empty_file(root, name)
         connection.execute(f"CREATE VIEW parts AS {read([empty, *parts], union=True, rows=True)}")
@@ -229,7 +230,7 @@ def _sorted(dataset: Dataset) -> str:
 def _store(relation: Any, schema: pa.Schema | None, root: Path, path: Path) -> None:
     reader = relation.to_arrow_reader(ROW_GROUP)
     schema = schema or reader.schema
-    temporary = root / "_tmp" / f"compact-{path.parent.parent.name}"
+    temporary = root / "_tmp" / f"-compact-{path.parent.parent.name}"
     with placed(path, temporary) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for group in regrouped(reader):
             writer.write_table(group.cast(schema), row_group_size=ROW_GROUP)
@@ -251,7 +252,8 @@ def regrouped(reader: Any) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(waiting)
 
 
-def _sweep(data_dir: Path, root: Path, until: int, done: Compacted) -> None:
+def _sweep(data_dir: Path, root: Path, until: int, done: Compacted) -> bool:
+    """Remove the parts replaced until then; whether there were any, and so the views were made anew."""
     manifest = read_manifest(root)
     due: dict[str, dict[str, Replaced]] = {}
     for name, state in manifest.datasets.items():
@@ -259,7 +261,7 @@ def _sweep(data_dir: Path, root: Path, until: int, done: Compacted) -> None:
             due[name] = long_ago
         done.waiting += len(state.replaced) - len(long_ago)
     if not due:
-        return
+        return False
     outdate(data_dir, root, due)
     for name, files in due.items():
         for file, old in files.items():
@@ -271,6 +273,7 @@ def _sweep(data_dir: Path, root: Path, until: int, done: Compacted) -> None:
         left = {file: old for file, old in states[name].replaced.items() if file not in files}
         states[name] = msgspec.structs.replace(states[name], replaced=left)
     save(root, Manifest(datasets=states))
+    return True
 
 
 def outdate(data_dir: Path, root: Path, datasets: Collection[str]) -> None:

@@ -78,7 +78,9 @@ def _lay(root: Path, path: Path, dataset: Dataset) -> None:
     with settled(root):
         current = {empty_file(root, dataset.name), marker(root, dataset.name, read_manifest(root))}
         if path in current:
-            write_whole(dataset.schema.empty_table(), path, root / "_tmp" / f"{os.getpid()}-{dataset.name}-{path.name}")
+            write_whole(
+                dataset.schema.empty_table(), path, root / "_tmp" / f"-{os.getpid()}-{dataset.name}-{path.name}"
+            )
 
 
 def _fits(empty: Path, schema: pa.Schema) -> bool:

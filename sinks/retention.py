@@ -85,7 +85,7 @@ def _since(state: Sealed, before: str) -> Sealed:
 def _remove(root: Path, folder: Path, removed: Removed, *, counted: bool) -> None:
     files = list(folder.iterdir())
     size = sum(path.stat().st_size for path in files)
-    going = root / "_tmp" / f"compact-removed-{os.getpid()}-{folder.parent.name}-{folder.name}"
+    going = root / "_tmp" / f"-compact-removed-{os.getpid()}-{folder.parent.name}-{folder.name}"
     folder.rename(going)
     rmtree(going)
     removed.days += counted

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -265,14 +267,19 @@ def test_what_stands_in_the_way_is_said(tmp_path: Path, make: Make) -> None:
 
 
 COMPACTING = """
-import sys
+import os, sys
 from pathlib import Path
 from sinks.compaction import compact
 print("ready", flush=True)
-sys.stdin.readline()
-compact(Path(sys.argv[1]), int(sys.argv[2]), grace=0)
-print("done", flush=True)
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        compact(Path(sys.argv[1]), int(sys.argv[2]), grace=0)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+"""Runs compactions in processes of their own, one per line it is sent; tells the process and how it ended."""
 
 READING = """
 import sys
@@ -307,22 +314,21 @@ def test_killed_anywhere_and_read_all_the_time_no_row_is_lost_or_there_twice(
     reader = python(READING, tmp_path)
     assert reader.stdout is not None
     assert reader.stdout.readline() == "ready\n"
-    killed = done = 0
-    while done < 2:
-        run = python(COMPACTING, tmp_path, LATER)
-        assert run.stdout is not None
-        assert run.stdin is not None
-        assert run.stdout.readline() == "ready\n"
+    run = python(COMPACTING, tmp_path, LATER)
+    assert run.stdout is not None
+    assert run.stdin is not None
+    assert run.stdout.readline() == "ready\n"
+    ends = []
+    while ends.count(0) < 2:
         run.stdin.write("go\n")
         run.stdin.flush()
-        if killed < 6:
-            time.sleep(chance.uniform(0.05, 0.9))
-            run.kill()
-            killed += run.wait() == -9
-            assert ask(tmp_path, ROWS) == whole
-        else:
-            assert run.communicate()[0] == "done\n"
-            done += 1
+        child = int(run.stdout.readline())
+        if len(ends) < 8:
+            time.sleep(chance.uniform(0.02, 0.5))
+            os.kill(child, signal.SIGKILL)
+        ends.append(int(run.stdout.readline()))
+        assert ask(tmp_path, ROWS) == whole
+    assert ends.count(-signal.SIGKILL) >= 5
     out, _ = reader.communicate("end\n", timeout=30)
     assert reader.returncode == 0
     reads, rows = map(int, out.split())
