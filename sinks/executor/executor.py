@@ -227,6 +227,12 @@ class Executor:
             if doubted is not None and now - doubted[1] > self._rules.emergency.alarm_after:
                 detail = f"{key[1]} at {key[0]}: reads say {doubted[0]:f}, believed {contract.holding.quantity}"
                 self._raise(f"{key[0]} {key[1]} {doubted[1]}", "doubt", detail, self.records.pair_of(key))
+        for name, venue in self.world.venues.items():
+            since = venue.failing_since
+            if since is not None and now - since > self._rules.emergency.alarm_after:
+                self._raise(
+                    f"{name} {since}", "outage", f"{name} has answered nothing that helps; nothing follows from it"
+                )
         for lane in list(self._lanes.values()):
             if (sight := lane.sight()) is not None:
                 self.submit(self._watch.seen(sight))

@@ -28,7 +28,7 @@ PASSING: tuple[FaultKind, ...] = (
     "lost_before", "lost_after", "late", "error_before", "error_after", "duplicate", "throttled", "query_error",
     "query_lost", "query_slow", "false_flat", "stream_drop", "stream_duplicate", "stream_reorder", "stream_false_flat",
 )  # fmt: skip
-LOUD = frozenset({"not_flat", "unreadable", "refused", "doubt"})
+LOUD = frozenset({"not_flat", "unreadable", "refused", "doubt", "outage"})
 """Alarms that say the book may not be flat."""
 
 
@@ -119,8 +119,12 @@ def play(life: Life) -> Scene:
 
 
 async def rest(scene: Scene) -> None:
-    await asyncio.sleep(2.5)
-    await scene.quiet(30)
+    """Until the book is flat or somebody was told, but no longer than a minute."""
+    for _ in range(40):
+        await asyncio.sleep(1.5)
+        told = {what for _, what, _, _ in scene.journal.alarms()} & LOUD
+        if not scene.journal.intents() and (told or abs(scene.net) <= STEP):
+            break
     await asyncio.sleep(0.8)
 
 
