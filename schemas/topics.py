@@ -193,3 +193,23 @@ def meanings(record: type[Struct]) -> Mapping[str, str]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
             found[field.target.id] = " ".join(text.replace("``", "").split())
     return MappingProxyType(found)
+
+
+def fields_of(record: type[Struct]) -> dict[str, tuple[str, str]]:
+    """Field -> its JSON type and its meaning, in the order of the record."""
+    (_,), components = msgspec.json.schema_components([wire_type(record)], ref_template="{name}")
+    properties: dict[str, dict[str, Any]] = components[record.__name__]["properties"]
+    told = meanings(record)
+    return {name: (_type(properties[name]), told.get(name, "")) for name in record.__struct_fields__}
+
+
+def _type(said: Mapping[str, Any]) -> str:
+    if "anyOf" in said:
+        return " or ".join(_type(choice) for choice in said["anyOf"])
+    if "enum" in said:
+        return " ".join("null" if value is None else str(value) for value in said["enum"])
+    if said.get("type") == "array":
+        return f"array of {_type(said['items'])}"
+    if said.get("type") == "object":
+        return f"object of {_type(said['additionalProperties'])}"
+    return str(said.get("contentEncoding", said["type"]))
