@@ -44,7 +44,7 @@ class Topic:
     retention: int
     """Seconds a message is kept; ``FOREVER`` where only compaction removes it."""
     compacted: bool = False
-    """Whether the last message of each key is kept whatever its age."""
+    """Whether only the last message of each key is sure to be kept, for as long as ``retention`` says."""
     partitions: int = PARTITIONS
 
     @property

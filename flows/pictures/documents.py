@@ -10,6 +10,7 @@ from pathlib import Path
 from flows import metrics
 from flows.configuration import template
 from flows.pictures import dataflows
+from flows.pictures.subscribing import field_tables, topic_table
 from flows.pictures.venues import coverage_table, venue_table
 
 _PART = re.compile(r"(<!-- made: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -34,6 +35,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "coverage": coverage_table,
     "settings": _settings,
     "metrics": _metrics,
+    "topics": topic_table,
+    "fields": field_tables,
 }
 """Name -> what makes the part."""
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSource, cluster_main, run_main
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from connectors.kafka import waited
 from flows.stages import execute
 from schemas.bus import Bus
 from schemas.codec import Outgoing, encode
@@ -36,7 +38,7 @@ def contents(bus: Bus, topic: str) -> list[Message]:
     keys = [
         TopicPartition(name, number, 0) for number in consumer.list_topics(name, timeout=10).topics[name].partitions
     ]
-    end = sum(consumer.get_watermark_offsets(key, timeout=10)[1] for key in keys)
+    end = sum(waited(name, partial(consumer.get_watermark_offsets, key, timeout=10))[1] for key in keys)
     consumer.assign(keys)
     found: list[Message] = []
     until = time.monotonic() + 20
