@@ -13,6 +13,7 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
+from websockets.asyncio.client import ClientConnection
 
 from connectors.exchange import Endpoints
 from connectors.exchanges.aster import EXCHANGES
@@ -331,7 +332,7 @@ class _UserStream(PrivateStream):
         """A fresh key each time: an expired one connects and tells nothing."""
         return f"{self._port.websocket}/ws/{await self._port.listen_key('POST')}"
 
-    async def tend(self) -> None:
+    async def tend(self, socket: ClientConnection) -> None:  # noqa: ARG002 - it is prolonged over REST
         """Prolong the key."""
         while True:
             await asyncio.sleep(self._keep_alive)

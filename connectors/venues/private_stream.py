@@ -12,10 +12,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from connectors.catalogue import Catalogue
-from connectors.exchange import Exchange, Frame
+from connectors.exchange import Denied, Exchange, Frame
 from connectors.normaliser import Normaliser
 from schemas.clock import Clock
-from schemas.errors import ConnectionLost
+from schemas.errors import ConnectionLost, Refused
 from schemas.instruments import Instrument
 from schemas.orders import Fill, OrderStatus
 from schemas.records import AccountEvent, DeadLetter, FeedState, FeedStatus
@@ -29,6 +29,7 @@ class PrivateStream(ABC):
 
     :arg patience: seconds without a frame, answers to pings included, after which the connection is silent and
         made anew.
+    :arg acknowledgements: how many answers to ``greet`` mean subscribed.
     :arg pause: seconds before a lost connection is made again.
     """
 
@@ -39,12 +40,14 @@ class PrivateStream(ABC):
         clock: Clock,
         *,
         patience: float = 30.0,
+        acknowledgements: int = 0,
         pause: float = 0.5,
     ) -> None:
         self._exchange = exchange
         self._instruments = list(instruments)
         self._clock = clock
         self._patience = patience
+        self._acknowledgements = acknowledgements
         self._pause = pause
         self._reconnects = 0
 
@@ -63,7 +66,7 @@ class PrivateStream(ABC):
         """Of the handshake."""
         return {}
 
-    async def tend(self) -> None:
+    async def tend(self, socket: ClientConnection) -> None:  # noqa: ARG002 - venues override it
         """Runs beside the connection for what must be repeated; ending or failing ends the connection."""
         await asyncio.Event().wait()
 
@@ -81,12 +84,13 @@ class PrivateStream(ABC):
                     await self.address(), additional_headers=self.headers(), user_agent_header="breakwater", proxy=None
                 ) as socket:
                     await self.greet(socket)
+                    early = await self._acknowledged(socket)
                     if lost_at is not None:
                         yield self._status("gap", "the connection was lost", lost_at)
                     yield self._status("subscribed", "")
                     for message in await self.snapshot():
                         yield message
-                    async for message in self._frames(socket):
+                    async for message in self._frames(socket, early):
                         heard_at = self._clock()
                         yield message
             except (OSError, TimeoutError, WebSocketException, ConnectionLost) as error:
@@ -98,9 +102,29 @@ class PrivateStream(ABC):
             else:
                 lost_at = heard_at if lost_at is None else lost_at
 
-    async def _frames(self, socket: ClientConnection) -> AsyncIterator[PrivateMessage]:
+    async def _acknowledged(self, socket: ClientConnection) -> list[bytes]:
+        """Wait until the venue has confirmed; returns the frames that came with the confirmations.
+
+        :raises Refused: it did not.
+        """
+        frames: list[bytes] = []
+        missing = self._acknowledgements
+        async with asyncio.timeout(self._patience):
+            while missing:
+                raw = await socket.recv()
+                frames.append(raw.encode() if isinstance(raw, str) else raw)
+                answer = self._exchange.acknowledgement(frames[-1])
+                if isinstance(answer, Denied):
+                    raise Refused(self._exchange.venue, answer.reason)
+                missing -= answer is not None
+        return frames
+
+    async def _frames(self, socket: ClientConnection, early: list[bytes]) -> AsyncIterator[PrivateMessage]:
         normaliser = Normaliser([self._exchange], Catalogue(self._instruments))
-        tending = asyncio.ensure_future(self.tend())
+        for payload in early:
+            for message in self._understood(normaliser, payload):
+                yield message
+        tending = asyncio.ensure_future(self.tend(socket))
         try:
             while True:
                 receiving = asyncio.ensure_future(socket.recv())

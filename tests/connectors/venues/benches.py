@@ -7,15 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl
 
 from pydantic import SecretStr
 
 from connectors.simulator.trading import Agenda, Depth, Faults, SimulatedVenue, Window, contract_rules, profile
 from connectors.simulator.trading.faces.aster import AsterFace
+from connectors.simulator.trading.faces.hyperliquid import HyperliquidFace
 from connectors.simulator.trading.faces.server import Face
 from connectors.simulator.trading.profiles import Latency
 from connectors.venues.aster import AsterPort
+from connectors.venues.hyperliquid import HyperliquidPort
 from connectors.venues.signing import EthKey
 from schemas.clock import MILLISECOND, system_clock
 from schemas.instruments import Instrument
@@ -38,8 +39,6 @@ class Bench:
     symbol: str
     client_id: Callable[[int], str]
     """The n-th id in the venue's spelling."""
-    read: Callable[[bytes], dict[str, Any]]
-    """The order in a request's body: side, quantity, price, reduce-only, kind and id in the venue's words."""
 
     def order(
         self,
@@ -84,26 +83,33 @@ def _aster(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], VenuePo
     return face, port
 
 
-def _read_form(body: bytes) -> dict[str, Any]:
-    return dict(parse_qsl(body.decode()))
+def _hyperliquid(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], VenuePort]]:
+    face = HyperliquidFace(venue, {EthKey(KEY).address: ACCOUNT}, USER)
+    known = [Instrument("hyperliquid", "ETH", "ETH", 1.0, "base", "USD", "USDC", number="0")]
+
+    def port(face: Face, timeout: float) -> VenuePort:
+        return HyperliquidPort(face.endpoints, USER, KEY, known, system_clock, timeout=timeout)
+
+    return face, port
 
 
 Make = Callable[[SimulatedVenue], tuple[Face, Callable[[Face, float], VenuePort]]]
-VENUES: dict[str, tuple[str, Make, Callable[[int], str], Callable[[bytes], dict[str, Any]]]] = {
-    "aster": ("ETHUSDT", _aster, lambda n: f"bw{n}", _read_form),
+VENUES: dict[str, tuple[str, Make, Callable[[int], str]]] = {
+    "aster": ("ETHUSDT", _aster, lambda n: f"bw{n}"),
+    "hyperliquid": ("ETH", _hyperliquid, lambda n: f"0x{n:032x}"),
 }
 
 
 @asynccontextmanager
 async def bench(name: str, *script: Window, patience: float = 2.0) -> AsyncIterator[Bench]:
     """A client connected to a fresh simulated venue under those faults."""
-    symbol, make, client_id, read = VENUES[name]
+    symbol, make, client_id = VENUES[name]
     venue = engine(name, symbol, script)
     face, connect = make(venue)
     async with face:
         port = connect(face, patience)
         try:
-            yield Bench(name, venue, face, port, symbol, client_id, read)
+            yield Bench(name, venue, face, port, symbol, client_id)
         finally:
             await port.close()
 

@@ -69,7 +69,7 @@ def test_an_order_goes_out_and_is_seen_everywhere(name: str) -> None:
             assert isinstance(account, Account)
             held = account.position(b.symbol)
             assert isinstance(held, Known)
-            assert (held.quantity, held.entry_price) == (2, status.average_price)
+            assert (held.quantity, held.entry_price) == (2, b.venue.ledger.wallets["desk"].holdings[b.symbol].entry)
             assert account.equity == pytest.approx(b.venue.ledger.equity("desk"))
             fills = await b.port.fills(system_clock() - 10 * SECOND)
             assert not isinstance(fills, Unknown)

@@ -110,13 +110,24 @@ class Face(ABC):
         if self._pacemaker is not None:
             self._pacemaker.catch_up()
 
-    async def tell(self, socket: WebSocket, account: str, word: Callable[[Message], Sequence[Any]]) -> None:
-        """Speak an account's stream into a socket until either ends; a gap in the engine cuts the socket."""
+    async def tell(
+        self,
+        socket: WebSocket,
+        account: str,
+        word: Callable[[Message], Sequence[Any]],
+        first: Sequence[Any] = (),
+    ) -> None:
+        """Speak an account's stream into a socket until either ends; a gap in the engine cuts the socket.
+
+        :arg first: frames to begin with, such as acknowledgements: nothing that happens after them is missed.
+        """
         waiting: asyncio.Queue[Message] = asyncio.Queue()
         leave = self.venue.accounts.streams[account].listen(waiting.put_nowait)
         self.catch_up()
         gone = asyncio.ensure_future(_gone(socket))
         try:
+            for frame in first:
+                await socket.send_text(msgspec.json.encode(frame).decode())
             while not gone.done():
                 coming = asyncio.ensure_future(waiting.get())
                 await asyncio.wait({coming, gone}, return_when="FIRST_COMPLETED")
