@@ -31,6 +31,7 @@ from flows.domain.duplicates import Seen
 from flows.figures import Figures
 from flows.keeping import Archive
 from flows.live import INTERRUPTED, Stop, interruptible
+from flows.progress import shown
 from flows.settings import Settings
 from flows.stages import Outcome, detected, execute, normalised
 from schemas.batches import Batch, LiquidationColumns
@@ -54,19 +55,26 @@ _FOUND_AGAIN = {"windows", "cascades", "signals"}
 
 
 def pieces(files: Sequence[Path], venue: str | None, size: int) -> Iterator[list[Frame] | Batch]:
-    """Everything in the files, in their order.
+    """Everything in the files, in their order; how far that is shows on a terminal.
 
     :raises RecordingError: where a file cannot be read.
     """
-    for file in files:
-        if not _is_parquet(file):
-            yield from _chunked(read_frames(file, venue), size)
-        elif _dataset(file) == "dead_letters":
-            log.info("dead letters are driven again", file=str(file))
-            yield from _chunked(read_dead_letters(file), size)
-        else:
-            log.info("reading", file=str(file), note=describe(file))
-            yield from read_extract(file, size)
+    return shown(files, lambda file: _pieces_of(file, venue, size), _rows)
+
+
+def _pieces_of(file: Path, venue: str | None, size: int) -> Iterator[list[Frame] | Batch]:
+    if not _is_parquet(file):
+        yield from _chunked(read_frames(file, venue), size)
+    elif _dataset(file) == "dead_letters":
+        log.info("dead letters are driven again", file=str(file))
+        yield from _chunked(read_dead_letters(file), size)
+    else:
+        log.info("reading", file=str(file), note=describe(file))
+        yield from read_extract(file, size)
+
+
+def _rows(piece: list[Frame] | Batch) -> int:
+    return len(piece.liquidations) + len(piece.others) if isinstance(piece, Batch) else len(piece)
 
 
 def check(files: Sequence[Path], venue: str | None) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from flows.commands.options import AsJson, say, write
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
 
 app = typer.Typer()
 
@@ -64,6 +67,39 @@ def evaluate(
         command.evaluate(
             data, target=_target(target), threshold=command.threshold_of(threshold_usd),
             horizon=command.horizon_of(horizon), model=model, thin=thin, report=report, json=as_json,
+        )
+    )  # fmt: skip
+    return 0
+
+
+@app.command()
+def backtest(
+    ctx: typer.Context,
+    data: Data,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=V,V", help="A setting and its values; repeat. Together: a=1,2;b=3,4."),
+    ] = None,
+    level: Annotated[
+        Literal["WATCH", "ALERT", "CRITICAL", "EXTREME"], typer.Option(help="What is an alarm.")
+    ] = "ALERT",
+    target: Target = "market",
+    threshold_usd: Threshold = "auto",
+    horizon: Horizon = "60s",
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Settings played at once.")] = 2,
+    as_json: AsJson = False,
+) -> int:
+    """Play recorded history through the detector once per setting: what its alarms would have caught."""
+    from flows.configuration import load
+    from flows.study import command
+
+    def settings(chosen: dict[str, str]) -> Settings:
+        return load(ctx.obj, chosen).settings
+
+    write(
+        command.backtest(
+            data, settings, grid=grid or [], level=level, target=_target(target),
+            threshold=command.threshold_of(threshold_usd), horizon=command.horizon_of(horizon), jobs=jobs, json=as_json,
         )
     )  # fmt: skip
     return 0

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from flows.domain.constants import NEVER
 from flows.domain.decays import FEATURES
+from schemas.cascades import MARKET
 from schemas.clock import MINUTE, SECOND
 from schemas.compiled import compiled
 from schemas.errors import UsageError
@@ -40,6 +41,8 @@ _INDEPENDENT = 0.2
 _EXTREME = 15.0
 """Log odds are kept within this: no probability is 0 or 1."""
 
+MARKET_FEATURES = tuple(f"market_{name}" for name in FEATURES)
+"""The same of all assets together, beside an asset's own: what is about to hit one often shows in the others first."""
 Weights = NDArray[np.float64]
 """Intercept, then one weight per feature, in units of the features themselves."""
 
@@ -53,7 +56,7 @@ class CascadeModel(Struct, frozen=True, kw_only=True):
     """Nanoseconds."""
     threshold_usd: float
     features: tuple[str, ...]
-    """Which of ``FEATURES``."""
+    """Which of ``FEATURES`` and, for an asset, of ``MARKET_FEATURES``."""
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     """What the features are standardised by."""
@@ -77,7 +80,7 @@ class CascadeModel(Struct, frozen=True, kw_only=True):
     data_hash: str
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.features) - set(FEATURES))
+        unknown = sorted(set(self.features) - set(FEATURES) - set(() if self.target == MARKET else MARKET_FEATURES))
         if unknown:
             raise ValueError(f"no such feature: {', '.join(unknown)}")
         if {len(self.features)} != {len(self.mean), len(self.scale), len(self.coefficients)}:
@@ -110,10 +113,20 @@ class CascadeModel(Struct, frozen=True, kw_only=True):
         folded = np.zeros(1 + len(FEATURES))
         folded[0] = self.intercept
         for name, mean, scale, weight in zip(self.features, self.mean, self.scale, self.coefficients, strict=True):
-            folded[1 + FEATURES.index(name)] = weight / scale
+            if name in FEATURES:
+                folded[1 + FEATURES.index(name)] = weight / scale
             folded[0] -= weight * mean / scale
         folded *= slope
         folded[0] += offset
+        return folded
+
+    def market_weights(self) -> Weights:
+        """One weight per ``FEATURES`` read on the market at the same moment, to be added to the log odds; no
+        intercept."""
+        folded = np.zeros(len(FEATURES))
+        for name, scale, weight in zip(self.features, self.scale, self.coefficients, strict=True):
+            if name in MARKET_FEATURES:
+                folded[MARKET_FEATURES.index(name)] = self.calibration[1] * weight / scale
         return folded
 
     def recalibration(self) -> NDArray[Any]:

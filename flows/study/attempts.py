@@ -13,17 +13,26 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from flows.domain.decays import FEATURES, N_SCALES, SCALES
+from flows.domain.model import MARKET_FEATURES
 from flows.study import features
 from flows.study.baselines import hawkes
 from flows.study.evaluate import Study
 from flows.study.events import Events, Recording
 from flows.study.fit import SETS, Isotonic, Standard, choose_l2, logistic, platt
+from flows.study.labels import Sums
 from flows.study.metrics import Ranked, brier_skill
 from schemas.cascades import MARKET
 from schemas.clock import MINUTE, SECOND
 
 Floats = NDArray[np.float64]
 STRENGTHS = (10.0, 100.0, 1000.0)
+CHOSEN = "**chosen**"
+_NAMES = (
+    "slow scales, USD of 1800 s, age, heat",
+    "recommended: counts, USD, share, venues, age, heat",
+    "slow scales, and the market's",
+)
+"""Of ``SETS``."""
 _DAY = 86_400.0
 _FUNDING = 28_800.0
 
@@ -62,25 +71,33 @@ def breadth(events: Events, time: NDArray[np.int64], window: int = MINUTE) -> Fl
 def inputs(recording: Recording, made: Study) -> Iterator[tuple[str, Floats]]:
     """Each set tried, as columns."""
     time, events, target = made.labels.time, made.events, made.model.target
-    table = features.table(events, time)
+    table = features.known(recording, target, time)
+    known = (*FEATURES, *MARKET_FEATURES)
 
     def columns(*names: str) -> Floats:
-        return table[:, [FEATURES.index(name) for name in names]]
+        return table[:, [known.index(name) for name in names]]
 
     chosen = columns(*made.model.features)
-    yield "recommended: counts, USD, share, venues, age, heat", table
-    yield "slow scales, USD of 1800 s, age, heat", columns(*SETS["slow"])
+    yield CHOSEN, chosen
+    for names in SETS if target != MARKET else SETS[:2]:
+        if names != made.model.features:
+            yield _NAMES[SETS.index(names)], columns(*names)
+    if target != MARKET:
+        yield "recommended, and the market's", table
     yield "counts alone", table[:, :N_SCALES]
     yield "capped USD alone (marks)", table[:, N_SCALES : 2 * N_SCALES]
     power = sum(np.expm1(table[:, k]) * scale**-0.15 for k, scale in enumerate(SCALES))
     yield "power-law kernel, exponent 1.15", np.log1p(power)[:, None]
     yield "one-exponential Hawkes intensity", np.log(hawkes(events, made.labels) + 1e-9)[:, None]
     yield "chosen + sides apart (cross-excitation)", np.hstack([chosen, features.by_side(events, time)])
-    others = [MARKET, "ETH", "BTC"] if target != MARKET else ["BTC", "ETH"]
-    for other in [name for name in others if name != target and (name == MARKET or name in recording.assets)]:
+    for other in [name for name in ("BTC", "ETH") if name != target and name in recording.assets]:
         yield f"chosen + {other} (cross-excitation)", np.hstack([chosen, features.table(recording.of(other), time)])
+    longer = [features.decayed(events, np.ones(len(events)), hours * 3600.0, time) / hours for hours in (2, 6)]
+    yield "chosen + scales of 2 and 6 h", np.hstack([chosen, np.log1p(np.stack(longer, axis=1))])
     yield "chosen + assets active in a minute", np.hstack([chosen, breadth(recording.events, time)[:, None]])
     yield "chosen + squares (hazard by age)", np.hstack([chosen, chosen**2])
+    heated = columns("heat") * columns("dominant_share")
+    yield "chosen + heat x share of the larger side", np.hstack([chosen, columns("dominant_share"), heated])
     angle = 2 * np.pi * (time / SECOND % _DAY) / _DAY
     yield "chosen + time of day", np.hstack([chosen, np.stack([np.sin(angle), np.cos(angle)], axis=1)])
     since = time / SECOND % _FUNDING
@@ -89,7 +106,7 @@ def inputs(recording: Recording, made: Study) -> Iterator[tuple[str, Floats]]:
 
 
 def attempts(recording: Recording, made: Study) -> list[Attempt]:
-    """Every set, fitted on the earlier half with its own strength of L2; then two ways to calibrate the chosen one."""
+    """Every set, fitted on the earlier half with its own strength of L2; then other ways to fit the chosen one."""
     labels = made.labels
     early, later = labels.fitted, slice(labels.split, None)
     gap = 2 * labels.horizon // (5 * SECOND)
@@ -98,18 +115,33 @@ def attempts(recording: Recording, made: Study) -> list[Attempt]:
         standard = Standard.of(x[early])
         choice = choose_l2(standard(x[early]), labels.reached[early], gap, STRENGTHS)
         w = logistic(standard(x[early]), labels.reached[early], choice.l2)
-        found.append(_attempt(name, x.shape[1], choice.score, w[0] + standard(x[later]) @ w[1:], made))
-        if set(made.model.features) == set(_columns_of(name)):
-            odds = w[0] + standard(x[later]) @ w[1:]
+        odds = w[0] + standard(x[later]) @ w[1:]
+        found.append(_attempt(name, x.shape[1], choice.score, odds, made))
+        if name == CHOSEN:
             offset, slope = platt(choice.odds, labels.reached[early])
             step = Isotonic.fit(choice.odds, labels.reached[early])(odds)
             found.append(_attempt("chosen, Platt on blocks left out", 0, choice.score, offset + slope * odds, made))
             found.append(_attempt("chosen, isotonic on blocks left out", 0, choice.score, odds, made, step))
+            found += _otherwise(x, choice.l2, made)
     return found
 
 
-def _columns_of(name: str) -> tuple[str, ...]:
-    return SETS["all"] if name.startswith("recommended") else SETS["slow"] if name.startswith("slow") else ()
+def _otherwise(x: Floats, l2: float, made: Study) -> Iterator[Attempt]:
+    """The chosen inputs fitted on more outcomes (a third of the threshold), and on the newer half of the fit only."""
+    labels = made.labels
+    early, later = labels.fitted, slice(labels.split, None)
+    standard = Standard.of(x[early])
+    seen, reached = standard(x[early]), labels.reached[early]
+    future = Sums(made.recording.of(made.model.target)).between(labels.time, labels.time + labels.horizon)
+    w = logistic(seen, future[early] >= labels.threshold / 3, l2)
+    offset, slope = platt(seen @ w[1:], reached)
+    lower = offset + slope * (standard(x[later]) @ w[1:])
+    yield _attempt("chosen, weights by a third of the threshold", 0, float("nan"), lower, made)
+    newer = slice(len(seen) // 2, None)
+    if reached[newer].any():
+        w = logistic(seen[newer], reached[newer], l2)
+        newest = w[0] + standard(x[later]) @ w[1:]
+        yield _attempt("chosen, the newer half of the fit alone", 0, float("nan"), newest, made)
 
 
 def _attempt(name: str, count: int, left_out: float, odds: Floats, made: Study, said: Floats | None = None) -> Attempt:

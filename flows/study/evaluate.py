@@ -90,6 +90,8 @@ class Evaluation(Struct, frozen=True):
     below_floor: bool
     """Whether the threshold is below what a cascade of the target has at least: ranking is judged, not cascades."""
     thinned: bool
+    silence: float
+    """Minutes; longer ones are not judged: the recorder may have been off."""
     fit_hours: float
     test_hours: float
     fit_from: str
@@ -145,18 +147,18 @@ def study(
         raise UsageError(f"the model is for {model.target}, {model.horizon / SECOND:g} s")
     if model and threshold not in {None, model.threshold_usd}:
         raise UsageError(f"the model is for a threshold of {model.threshold_usd:,.0f} USD")
-    everything = recording.events
-    labels = label(recording.of(target), horizon, model.threshold_usd if model else threshold, everything)
+    labels = label(recording.of(target), horizon, model.threshold_usd if model else threshold, recording.recorded)
     if thin:
-        recording = replace(recording, events=thinned(everything))
+        recording = replace(recording, events=thinned(recording.events))
     events = recording.of(target)
     fitted = model or fit_model(recording, target, labels)
-    return Study(recording, events, labels, fitted, [*forecasts_of(fitted, events, labels), *baselines(events, labels)])
+    forecasts = [*forecasts_of(fitted, recording, labels), *baselines(events, labels)]
+    return Study(recording, events, labels, fitted, forecasts)
 
 
-def forecasts_of(model: CascadeModel, events: Events, labels: Labels) -> Iterator[Forecast]:
+def forecasts_of(model: CascadeModel, recording: Recording, labels: Labels) -> Iterator[Forecast]:
     """The model as it runs live, from the later half on, and without its recalibration."""
-    odds = model_odds(model, events, labels)
+    odds = model_odds(model, recording, labels)
     fixed = 1 / (1 + np.exp(-odds))
     live = fixed.copy()
     later = slice(labels.split, None)
@@ -166,11 +168,13 @@ def forecasts_of(model: CascadeModel, events: Events, labels: Labels) -> Iterato
     yield Forecast(FIXED, fixed, odds)
 
 
-def model_odds(model: CascadeModel, events: Events, labels: Labels) -> Floats:
+def model_odds(model: CascadeModel, recording: Recording, labels: Labels) -> Floats:
     """The fitted log odds at every decision time."""
-    w = model.weights()
-    found: Floats = np.clip(w[0] + features.table(events, labels.time) @ w[1:], -15, 15)
-    return found
+    w, of_market = model.weights(), model.market_weights()
+    found: Floats = w[0] + features.table(recording.of(model.target), labels.time) @ w[1:]
+    if of_market.any():
+        found = found + features.table(recording.events, labels.time) @ of_market
+    return np.clip(found, -15, 15)
 
 
 def evaluate(
@@ -205,6 +209,7 @@ def judged(made: Study, *, automatic: bool, thin: bool = False) -> Evaluation:
         threshold_rule="percentile of the earlier half" if automatic else "given",
         below_floor=labels.threshold < floor_of(target, made.events),
         thinned=thin,
+        silence=made.recording.silence / MINUTE,
         fit_hours=labels.split * step / 3600,
         test_hours=(len(labels.time) - labels.split) * step / 3600,
         fit_from=_utc(labels.time[0]),

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from flows.domain.constants import NEVER
 from flows.domain.decays import N_FEATURES, N_SCALES, cleared, features, sums, take
 from flows.domain.model import STEP, due, learn, probability, remember
-from flows.study.events import SILENCE, Events
+from flows.study.events import SILENCE, Events, Recording
+from schemas.cascades import MARKET
 from schemas.compiled import compiled
 
 Floats = NDArray[np.float64]
@@ -22,6 +23,12 @@ def table(events: Events, time: Times) -> Floats:
     out = np.zeros((len(time), N_FEATURES))
     _walk(cleared(1)[0], events.visible, events.time, events.usd, events.side, events.venue, time, out)
     return out
+
+
+def known(recording: Recording, target: str, time: Times) -> Floats:
+    """``FEATURES`` of the target and, for an asset, ``MARKET_FEATURES`` after them."""
+    own = table(recording.of(target), time)
+    return own if target == MARKET else np.hstack([own, table(recording.events, time)])
 
 
 @compiled

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.domain.decays import FEATURES
-from flows.domain.model import CascadeModel
+from flows.domain.model import MARKET_FEATURES, CascadeModel
 from flows.study import features
 from flows.study.events import Recording
 from flows.study.labels import Labels
@@ -28,11 +28,15 @@ Flags = NDArray[np.bool_]
 
 L2 = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 FOLDS = 4
-SETS: dict[str, tuple[str, ...]] = {
-    "slow": ("events_10s", "events_60s", "events_300s", "events_1800s", "usd_1800s", "age", "heat"),
-    "all": FEATURES,
-}
-"""Sets of features tried: the slower scales alone are cheaper, and better where outcomes are few."""
+SLOW = ("events_10s", "events_60s", "events_300s", "events_1800s", "usd_1800s", "age", "heat")
+SETS: tuple[tuple[str, ...], ...] = (
+    SLOW,
+    FEATURES,
+    (*SLOW, *(f"market_{name}" for name in SLOW)),
+)
+"""Sets of features tried: the slower scales alone, all, and for an asset the slower ones of it and of the market."""
+TIE = 1.01
+"""Log scores within one percent are equal: then the cheaper set and the stronger L2 win, as they keep better."""
 MEMORY = 24 * HOUR
 """Of the recalibration."""
 _STEPS = 60
@@ -159,10 +163,11 @@ class Choice(NamedTuple):
 
 
 def choose_l2(x: Floats, reached: Flags, gap: int, strengths: Sequence[float] = L2) -> Choice:
-    """The strength of L2 with the best log score on blocks of time left out."""
+    """The strongest L2 whose log score on blocks of time left out is within ``TIE`` of the best."""
     odds = left_out(x, reached, strengths, gap)
     tried = [Choice(log_score(reached, _sigmoid(row)), l2, row) for l2, row in zip(strengths, odds, strict=True)]
-    return min(tried, key=lambda choice: choice.score)
+    best = min(choice.score for choice in tried)
+    return max((choice for choice in tried if choice.score <= best * TIE), key=lambda choice: choice.l2)
 
 
 def platt(odds: Floats, reached: Flags) -> tuple[float, float]:
@@ -172,21 +177,29 @@ def platt(odds: Floats, reached: Flags) -> tuple[float, float]:
     return float(w[0] - w[1] * odds.mean() + (w[1] - slope) * odds.mean()), slope
 
 
+def chosen(table: Floats, reached: Flags, gap: int) -> tuple[Choice, tuple[str, ...], list[int]]:
+    """The cheapest of ``SETS`` within ``TIE`` of the best on blocks left out, its features and their columns.
+
+    :arg table: ``FEATURES``, and for an asset ``MARKET_FEATURES`` after them.
+    """
+    known = (*FEATURES, *MARKET_FEATURES)[: table.shape[1]]
+    found = []
+    for names in SETS:
+        if set(names) <= set(known):
+            columns = [known.index(name) for name in names]
+            x = table[:, columns]
+            found.append((choose_l2(Standard.of(x)(x), reached, gap), names, columns))
+    best = min(choice.score for choice, _, _ in found)
+    return min((each for each in found if each[0].score <= best * TIE), key=lambda each: len(each[1]))
+
+
 def fit_model(recording: Recording, target: str, labels: Labels, *, whole: bool = False) -> CascadeModel:
     """Fit on the earlier half (``whole``: on all, to be shipped); everything is chosen inside what is fitted on."""
-    events = recording.of(target)
     rows = slice(None) if whole else labels.fitted
     reached, time = labels.reached[rows], labels.time[rows]
-    table = features.table(events, labels.time)[rows]
-    gap = max(2 * labels.horizon // (5 * SECOND), 1)
-    found = {}
-    for name, names in SETS.items():
-        columns = [FEATURES.index(feature) for feature in names]
-        standard = Standard.of(table[:, columns])
-        found[name] = (choose_l2(standard(table[:, columns]), reached, gap), names, columns, standard)
-    # The recommended set, unless the cheaper one is clearly better: by one percent of the log score.
-    best = min(found, key=lambda name: found[name][0].score * (1.0 if name == "all" else 1.01))
-    choice, names, columns, standard = found[best]
+    table = features.known(recording, target, labels.time)[rows]
+    choice, names, columns = chosen(table, reached, max(2 * labels.horizon // (5 * SECOND), 1))
+    standard = Standard.of(table[:, columns])
     w = logistic(standard(table[:, columns]), reached, choice.l2)
     crossings = labels.crossings[(labels.crossings >= time[0]) & (labels.crossings <= time[-1] + labels.horizon)]
     return CascadeModel(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.domain.constants import MICRO
-from flows.study.events import Events, decisions, stretches
+from flows.study.events import Events, Spans, decisions, stretches
 from schemas.clock import MINUTE, SECOND
 from schemas.errors import UsageError
 
@@ -129,15 +129,15 @@ def floor_of(target: str, events: Events) -> float:
 
 
 def label(
-    events: Events, horizon: int = MINUTE, threshold: float | None = None, recorded: Events | None = None
+    events: Events, horizon: int = MINUTE, threshold: float | None = None, recorded: Spans | None = None
 ) -> Labels:
     """Label the decision times of a recording, halved by number of decision times.
 
-    :arg threshold: USD; automatic where not given, see ``PERCENTILES``. :arg recorded: all events, where ``events`` are
-        those of one asset: they tell when the recorder ran.
+    :arg threshold: USD; automatic where not given, see ``PERCENTILES``. :arg recorded: when the recorder ran; where
+        not given, the events themselves tell.
     :raises UsageError: where the recording is too short or too calm to be halved and judged.
     """
-    time = decisions(stretches((recorded or events).time), horizon)
+    time = decisions(stretches(events.time) if recorded is None else recorded, horizon)
     hours = len(time) * 5 / 3600
     if hours < HOURS:
         raise UsageError(f"too short: {hours:.1f} h recorded without a long silence, {HOURS:.0f} needed")

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from flows.domain.constants import MICRO
-from flows.domain.decays import cleared, features, heat, take
+from flows.domain.decays import N_FEATURES, cleared, features, heat, take
 from flows.domain.model import CascadeModel, log_odds, probability
 from flows.study.evaluate import Study, model_odds, study, thinned
 from flows.study.events import Events, Recording
@@ -72,8 +72,8 @@ def half_lost(events: Events, after: int) -> Events:
 def runs(recording: Recording, target: str, made: Study) -> Iterator[Run]:
     """Each fault over the later half: the model as fitted, and refitted on the thinned feed."""
     rng = np.random.default_rng(_SEED)
-    labels, sound = made.labels, recording.of(target)
-    base = _onset_auc(made.model, sound, labels)
+    labels, sound = made.labels, recording.events
+    base = _onset_auc(made.model, recording, labels)
     yield Run("as recorded", base, 0.0)
     faults: dict[str, Callable[[], Events]] = {
         "one message per symbol and second, model as fitted": lambda: thinned(sound),
@@ -84,17 +84,17 @@ def runs(recording: Recording, target: str, made: Study) -> Iterator[Run]:
         "clock skew of 1.5 s": lambda: skewed(sound),
     }
     for name, fault in faults.items():
-        auc = _onset_auc(made.model, fault(), labels)
+        auc = _onset_auc(made.model, replace(recording, events=fault()), labels)
         yield Run(name, auc, auc - base)
     refitted = study(recording, target, horizon=labels.horizon, threshold=labels.threshold, thin=True)
-    auc = _onset_auc(refitted.model, refitted.events, labels)
+    auc = _onset_auc(refitted.model, refitted.recording, labels)
     yield Run("one message per symbol and second, refitted", auc, auc - base)
 
 
-def _onset_auc(model: CascadeModel, events: Events, labels: Labels) -> float:
+def _onset_auc(model: CascadeModel, recording: Recording, labels: Labels) -> float:
     later = slice(labels.split, None)
     onset = labels.onset[later]
-    return Ranked(labels.reached[later][onset], model_odds(model, events, labels)[later][onset]).auc()
+    return Ranked(labels.reached[later][onset], model_odds(model, recording, labels)[later][onset]).auc()
 
 
 def shocks(made: Study) -> Iterator[Shock]:
@@ -108,18 +108,22 @@ def shocks(made: Study) -> Iterator[Shock]:
 
 def _shock(name: str, made: Study, silence: int, burst: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Shock:
     """The recording, silence, then a burst of ordinary events."""
-    me, vector = cleared(1)[0], np.zeros(len(made.model.weights()) - 1)
-    weights, fresh = made.model.weights(), made.model.recalibration()[0]
-    events = made.events
+    events, model = made.events, made.model
+    (me, market), fresh = cleared(2), model.recalibration()[0]
     usd = int(np.median(events.usd)) or MICRO
-    for i in range(len(events)):
-        take(me, events.time[i], events.usd[i], events.side[i], events.venue[i])
-    start = int(me["at"]) + silence + 5 * SECOND
+    for known, of in ((me, events), (market, made.recording.events)):
+        for i in range(len(of)):
+            take(known, of.time[i], of.usd[i], of.side[i], of.venue[i])
+    start = int(market["at"]) + silence + 5 * SECOND
     said = []
     for at in (start, start + int(burst[-1]) + 1, start + int(burst[-1]) + 600 * SECOND):
         if at == start + int(burst[-1]) + 1:
             for later in burst.tolist():
-                take(me, start + later, usd, 0, int(events.venue[0]))
-        features(me, at, vector)
-        said.append((float(probability(fresh, log_odds(weights, vector))), float(heat(me, at))))
+                for known in (me, market):
+                    take(known, start + later, usd, 0, int(events.venue[0]))
+        own, all_together = np.zeros(N_FEATURES), np.zeros(N_FEATURES)
+        features(me, at, own)
+        features(market, at, all_together)
+        odds = log_odds(model.weights(), own) + float(model.market_weights() @ all_together)
+        said.append((float(probability(fresh, odds)), float(heat(me, at))))
     return Shock(name, said[0][0], said[1][0], said[2][0], said[1][1])

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from flows.study.attempts import attempts
 from flows.study.evaluate import OURS, Evaluation, Row, Study, judged, study
-from flows.study.events import Recording, read_recording
+from flows.study.events import SILENCE, Recording, read_recording
 from flows.study.robustness import runs, shocks
 from schemas.cascades import MARKET
 from schemas.clock import MINUTE, SECOND
@@ -47,6 +48,13 @@ for our model and every baseline. `make scoreboard` makes this page anew from th
 - The recordings are sampled feeds of one venue each, short, and made by others: no table here says how good the model
   is on complete feeds.
 """
+_SILENCES = """\
+- *Silences*: a silence of over 30 minutes is not judged, as the recorder may have been off. Where rows are sums
+  written once 30,000 USD were gathered (`binance_buckets_2023-01`), a calm hour leaves no row: up to six hours are
+  kept there. That this recorder ran on is in its file: the funding it took once at its start never changes in six
+  days, no silence exceeds two hours, and the first row after one of over half an hour sums a median of 27 messages
+  against 18 otherwise. The market is judged both ways.
+"""
 
 
 def main(arguments: list[str]) -> int:
@@ -65,13 +73,15 @@ def main(arguments: list[str]) -> int:
 def sections(files: list[Path]) -> Iterator[str]:
     """The page, part by part."""
     yield _INTRODUCTION
+    yield _SILENCES
     refused: list[str] = []
     studied: list[tuple[Recording, Study, Evaluation]] = []
     tables: list[str] = []
     for file in files:
-        recording = read_recording([file])
+        read = read_recording([file])
         sys.stderr.write(f"{file.name}\n")
-        for target, threshold, horizon in _questions(recording):
+        for target, threshold, horizon, silence in _questions(read):
+            recording = replace(read, silence=silence)
             try:
                 made = study(recording, target, threshold=threshold, horizon=horizon)
             except UsageError as error:
@@ -92,6 +102,7 @@ def sections(files: list[Path]) -> Iterator[str]:
         if evaluation.horizon * SECOND == MINUTE
         and evaluation.threshold_rule != "given"
         and evaluation.test_hours >= _HOURS
+        and evaluation.silence == max(kept.silence for of, _, kept in studied if of.name == recording.name)
     ]
     for recording, made in minutes:
         yield from _robustness(recording, made)
@@ -99,8 +110,14 @@ def sections(files: list[Path]) -> Iterator[str]:
         yield from _attempts(recording, made)
 
 
-def _questions(recording: Recording) -> Iterator[tuple[str, float | None, int]]:
-    """Target, threshold and horizon of each table of a recording."""
+def _questions(recording: Recording) -> Iterator[tuple[str, float | None, int, int]]:
+    """Target, threshold, horizon and longest silence of each table of a recording."""
+    yield from ((*question, recording.silence) for question in _asked(recording))
+    if recording.silence != SILENCE:
+        yield MARKET, None, MINUTE, SILENCE
+
+
+def _asked(recording: Recording) -> Iterator[tuple[str, float | None, int]]:
     yield MARKET, None, MINUTE
     events = recording.events
     if len(events) == 0 or len(recording.assets) == 1:
@@ -119,7 +136,8 @@ def _name(target: str) -> str:
 
 
 def _title(e: Evaluation) -> str:
-    return f"{e.data.removesuffix('.parquet')}, {_name(e.target)}, {e.threshold_usd:,.0f} USD in {e.horizon:g} s"
+    cut = "" if e.silence * MINUTE == SILENCE else f", silences of {e.silence / 60:g} h kept"
+    return f"{e.data.removesuffix('.parquet')}, {_name(e.target)}, {e.threshold_usd:,.0f} USD in {e.horizon:g} s{cut}"
 
 
 def _table(e: Evaluation) -> Iterator[str]:
@@ -184,11 +202,15 @@ def _summary(found: list[Evaluation]) -> Iterator[str]:
 
 
 def _targets(found: list[Evaluation]) -> Iterator[str]:
-    """Measured against what was asked for, on the longest recording of a whole market above the floor."""
-    markets = [e for e in found if e.target == MARKET and not e.below_floor and e.horizon * SECOND == MINUTE]
-    if not markets:
-        return
-    e = max(markets, key=lambda each: (each.test_hours, each.test_crossings))
+    """Measured against what was asked for, on recordings of a whole market above the floor."""
+    yield "\n## Against the targets"
+    for e in found:
+        above = not e.below_floor and e.threshold_rule != "given"
+        if above and e.target == MARKET and e.horizon * SECOND == MINUTE and e.test_hours >= _HOURS:
+            yield from _target(e)
+
+
+def _target(e: Evaluation) -> Iterator[str]:
     ours, a = e.row(), e.row().alarms[1]
     asked: list[tuple[str, float, float, float]] = [
         ("all times, AUC", ours.all_times.auc.value, 0.93, 0.95),
@@ -205,7 +227,7 @@ def _targets(found: list[Evaluation]) -> Iterator[str]:
         ("median lead, s", a.lead or 0.0, 20.0, 45.0),
         ("median delay after start, s (at most)", -_delay(ours), -5.0, -2.0),
     ]
-    yield f"\n## Against the targets\n\n{_title(e)}.\n\n| | must | good | measured | |\n|---|---:|---:|---:|---|"
+    yield f"\n{_title(e)}.\n\n| | must | good | measured | |\n|---|---:|---:|---:|---|"
     for name, value, must, good in asked:
         verdict = "good" if value >= good else "must" if value >= must else "**missed**"
         yield f"| {name} | {abs(must):g} | {abs(good):g} | {abs(value):.3f} | {verdict} |"
