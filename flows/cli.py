@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from flows.commands import bus, history, machine, pipeline, records, study, workers
+from flows.commands import bus, executor, history, machine, pipeline, records, study, workers
 from flows.commands.options import say
 from schemas.errors import BreakwaterError
 
@@ -59,7 +59,7 @@ def _common(
     ctx.obj = config
 
 
-for commands in (pipeline, workers, bus, study, records, history, machine):
+for commands in (pipeline, workers, bus, executor, study, records, history, machine):
     app.add_typer(commands.app)
 
 

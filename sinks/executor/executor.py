@@ -14,7 +14,7 @@ import structlog
 
 from schemas.clock import SECOND, Clock
 from schemas.orders import Fill, OrderIntent, OrderStatus, Unknown
-from schemas.pairs import Pair
+from schemas.pairs import Pair, PairSight
 from schemas.records import AccountEvent, FeedStatus
 from sinks.executor.attempts import after_restart, after_status
 from sinks.executor.journal import Journal
@@ -235,7 +235,16 @@ class Executor:
                 )
         for lane in list(self._lanes.values()):
             if (sight := lane.sight()) is not None:
+                self._warn(sight)
                 self.submit(self._watch.seen(sight))
+
+    def _warn(self, sight: PairSight) -> None:
+        """A leg nobody can say the distance to liquidation of is not watched over: that has to be known."""
+        for leg in sight.legs:
+            known = leg.known
+            if known is not None and (known.mark_price is None or known.liquidation_price is None):
+                detail = f"{leg.leg.venue} tells no mark or liquidation price of {leg.leg.instrument}"
+                self._raise(f"{sight.pair.pair} {leg.leg.venue}", "unwatched", detail, sight.pair)
 
     async def _beat(self) -> None:
         while True:

@@ -20,19 +20,22 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from msgspec.structs import replace
 
+from schemas.cascades import MARKET
 from schemas.clock import Clock, system_clock
 from schemas.errors import JournalError, JournalLocked, Superseded
-from schemas.orders import ExecutionReport, Fill, IntentState, OrderIntent
+from schemas.orders import Account, ExecutionReport, Fill, IntentState, OrderIntent
 from schemas.pairs import ControlState, Leg, Pair
 from sinks.executor.attempts import Attempt
 from sinks.executor.tables import SCHEMA, VERSION
 
 LIVING: tuple[IntentState, ...] = ("waiting", "working")
+EVERY: tuple[IntentState, ...] = (*LIVING, "done", "noop", "refused", "expired", "failed")
 _encode = msgspec.json.encode
 _attempt = msgspec.json.Decoder(Attempt).decode
 _intent = msgspec.json.Decoder(OrderIntent).decode
 _pair = msgspec.json.Decoder(Pair).decode
 _fill = msgspec.json.Decoder(Fill).decode
+_account = msgspec.json.Decoder(Account).decode
 _report = msgspec.json.Decoder(ExecutionReport).decode
 
 
@@ -329,6 +332,17 @@ class Journal:
             db.execute("INSERT INTO position_obs VALUES (?, ?, ?, ?, ?)", row)
             self._tell(db, "", "position", venue=venue, instrument=instrument, quantity=quantity, detail=source)
 
+    def keep_account(self, account: Account) -> None:
+        """What a venue last told of its account: for those who look from outside."""
+        with self._writing() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO account VALUES (?, ?, ?)", (account.venue, account.time, _encode(account))
+            )
+
+    def accounts(self) -> dict[str, Account]:
+        """The last account kept, by venue."""
+        return {venue: _account(record) for venue, record in self._db.execute("SELECT venue, record FROM account")}
+
     def raise_alarm(self, case_id: str, what: str, detail: str, pair: str = "", asset: str = "") -> bool:
         """Something a person has to know, once per case and kind; whether it is new."""
         with self._writing() as db:
@@ -368,7 +382,7 @@ class Journal:
         (last,) = db.execute("SELECT coalesce(max(sequence), 0) FROM execution").fetchone()
         blank: dict[str, Any] = dict.fromkeys(("venue", "instrument", "client_id", "detail"), "")
         blank |= dict.fromkeys(("side", "quantity", "price", "reduce_only"))
-        told = {**blank, **known, "intent_id": intent_id, "what": what, "pair": pair, "asset": asset}
+        told = {**blank, **known, "intent_id": intent_id, "what": what, "pair": pair, "asset": asset or MARKET}
         report = ExecutionReport(sequence=last + 1, time=self._clock(), **told)
         db.execute("INSERT INTO execution VALUES (?, ?)", (report.sequence, _encode(report)))
 

@@ -46,6 +46,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _AGAIN = 200 * MILLISECOND
 """Until a question that was not answered is asked again."""
+_KEEP_EVERY = 5 * SECOND
+"""Between two accounts of a venue written down."""
 _REFUSED_AGAIN = SECOND
 """Until the gate is asked again."""
 
@@ -116,6 +118,10 @@ class Performer:
             held = self._world.contract(key).holding.quantity
             if held is not None:
                 self._records.journal.observe(*key, held, "read")
+        venue = self._world.venues[name]
+        if not isinstance(account, Unknown) and asked - venue.kept_at >= _KEEP_EVERY:
+            venue.kept_at = asked
+            self._records.journal.keep_account(account)
 
     async def read_fills(self, name: str, port: VenuePort) -> bool:
         """Ask for every fill that may not be known yet; whether the venue answered."""

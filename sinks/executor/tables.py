@@ -41,6 +41,7 @@ CREATE INDEX IF NOT EXISTS fill_instrument ON fill (venue, instrument, time);
 CREATE TABLE IF NOT EXISTS position_obs (
     venue TEXT NOT NULL, instrument TEXT NOT NULL, time INTEGER NOT NULL, quantity TEXT NOT NULL, source TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS account (venue TEXT PRIMARY KEY, time INTEGER NOT NULL, record BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS decision (
     intent_id TEXT NOT NULL, time INTEGER NOT NULL, what TEXT NOT NULL, inputs TEXT NOT NULL, epoch INTEGER NOT NULL
 );

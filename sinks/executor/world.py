@@ -29,6 +29,8 @@ class Venue:
     """Orders in a row that came to nothing good."""
     speaking: bool = False
     """Whether the private stream is known to speak."""
+    kept_at: int = 0
+    """When its account was last written down."""
     history_from: int = 0
     """Fills before then are all known."""
 

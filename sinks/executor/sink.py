@@ -1,0 +1,36 @@
+"""The end of a dataflow that decides: intents go into the journal, and nowhere near a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+
+from schemas.orders import OrderIntent
+from sinks.executor.journal import Journal
+
+
+class _Partition(StatelessSinkPartition[OrderIntent]):
+    def __init__(self, path: Path) -> None:
+        self._journal = Journal(path)
+
+    def write_batch(self, items: list[OrderIntent]) -> None:
+        for intent in items:
+            self._journal.insert_intent(intent)
+
+    def close(self) -> None:
+        self._journal.close()
+
+
+class JournalSink(DynamicSink[OrderIntent]):
+    """Inserts each intent unless it is there. Redelivery after a crash changes nothing, so each has one effect.
+
+    A batch is durable when the sink returns. Any number of workers may write, beside the executor.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:  # noqa: ARG002 - the engine's signature
+        """One per worker."""
+        return _Partition(self._path)
