@@ -8,7 +8,7 @@ be read raises ``Unreadable``, which its reader turns into a dead letter: one ba
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
 from operator import attrgetter
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, astuple
 from numpy.typing import NDArray
 
 from schemas.batches import LIQUIDATION_COLUMNS, Batch, LiquidationColumns, Names
@@ -215,13 +215,19 @@ _CODED: dict[str, tuple[str, ...]] = {
     "venue": VENUES, "position": POSITIONS, "cause": CAUSES, "price_kind": PRICE_KINDS, "coverage": COVERAGES,
     "time_source": TIME_SOURCES,
 }  # fmt: skip
-_CODES = {column: {name: code for code, name in enumerate(names)} for column, names in _CODED.items()}
+_CODES: dict[str, dict[str, int]] = {
+    column: {name: code for code, name in enumerate(names)} for column, names in _CODED.items()
+}
 
 
 def _spelled(column: str, values: list[Any], batch: Batch) -> list[Any]:
     names: Any = batch.instruments if column == "instrument" else batch.assets if column == "asset" else None
     names = _CODED.get(column, names)
     return values if names is None else [names[code] for code in values]
+
+
+_CHUNK = 512
+"""Values decoded at a time: what becomes of them stays in the processor's cache, which halves the time."""
 
 
 class CloseDecoder:
@@ -232,11 +238,22 @@ class CloseDecoder:
 
     def __init__(self, instruments: Names, assets: Names) -> None:
         self.instruments, self.assets = instruments, assets
+        self._codes = _CODES | {"instrument": _NewCodes(instruments), "asset": _NewCodes(assets)}
         decoder = msgspec.json.Decoder(wire_type(Liquidation))
         self._lines, self._one = decoder.decode_lines, decoder.decode
 
     def columns(self, values: Sequence[bytes | None]) -> tuple[LiquidationColumns, list[tuple[int, str]]]:
         """The rows that can be read, in order, and the index and fault of each value that cannot."""
+        if len(values) <= _CHUNK:
+            return self._chunk(values)
+        parts, faults = [], []
+        for start in range(0, len(values), _CHUNK):
+            columns, wrong = self._chunk(values[start : start + _CHUNK])
+            parts.append(columns)
+            faults += [(start + index, reason) for index, reason in wrong]
+        return LiquidationColumns.concatenate(parts), faults
+
+    def _chunk(self, values: Sequence[bytes | None]) -> tuple[LiquidationColumns, list[tuple[int, str]]]:
         rows = self._together(values)
         if rows is not None:
             return rows, []
@@ -270,44 +287,38 @@ class CloseDecoder:
     def _of(self, rows: list[Any]) -> LiquidationColumns:
         if not rows:
             return LiquidationColumns.empty()
-        told = dict(zip(LIQUIDATION_COLUMNS, zip(*map(_FIELDS, rows), strict=True), strict=True))
-        made: dict[str, NDArray[Any]] = {}
-        for name, dtype in LIQUIDATION_COLUMNS.items():
-            made[name] = self._column(name, np.dtype(dtype), told[name])
-        return LiquidationColumns(**made)
+        told = zip(*map(astuple, rows), strict=True)
+        return LiquidationColumns(
+            **{name: self._column(name, values) for name, values in zip(LIQUIDATION_COLUMNS, told, strict=True)}
+        )
 
-    def _column(self, name: str, dtype: np.dtype[Any], values: tuple[Any, ...]) -> NDArray[Any]:
+    def _column(self, name: str, values: tuple[Any, ...]) -> NDArray[Any]:
         if name == "event_id":
-            return np.fromiter(map(_event_number, values), dtype, len(values))
-        coded = _CODES.get(name)
-        if coded is not None:
-            return np.fromiter(map(coded.__getitem__, values), dtype, len(values))
-        if name == "instrument":
-            return np.fromiter(map(self.instruments.code, values), dtype, len(values))
-        if name == "asset":
-            return np.fromiter(map(self.assets.code, values), dtype, len(values))
-        return np.array(values, dtype)
+            return _event_numbers(values)
+        codes, dtype = self._codes.get(name), _DTYPES[name]
+        if codes is None:
+            return np.array(values, dtype)
+        return np.fromiter(map(codes.__getitem__, values), dtype, len(values))
 
 
-_FIELDS = attrgetter(*LIQUIDATION_COLUMNS)
+class _NewCodes(dict[str, int]):
+    """Codes of names, new ones given as they occur; looked up without a call of our own once known."""
+
+    def __init__(self, names: Names) -> None:
+        super().__init__()
+        self._names = names
+
+    def __missing__(self, name: str) -> int:
+        code = self[name] = self._names.code(name)
+        return code
 
 
-def _event_number(text: str) -> int:
-    number = int(text, 16)
-    if len(text) != 16 or number < 0:
-        raise ValueError(f"event_id {text!r} is not 16 hex digits")
-    return number
+_DTYPES = {name: np.dtype(dtype) for name, dtype in LIQUIDATION_COLUMNS.items()}
 
 
-def letters(
-    found: Iterable[tuple[int, str]], places: Sequence[tuple[str, int, int, bytes | None, int]]
-) -> list[DeadLetter]:
-    """The faults of a run as dead letters.
-
-    :arg places: topic, partition, offset, value and receive time of each message of the run.
-    """
-    return [
-        letter(topic, partition, offset, value, reason, received)
-        for index, reason in found
-        for topic, partition, offset, value, received in [places[index]]
-    ]
+def _event_numbers(texts: tuple[str, ...]) -> NDArray[np.uint64]:
+    # Gaps count as nothing for ``fromhex``, so that the sum is looked at as well.
+    numbers = bytes.fromhex("".join(texts)) if set(map(len, texts)) == {16} else b""
+    if len(numbers) != 8 * len(texts):
+        raise ValueError("an event_id is not 16 hex digits")
+    return np.frombuffer(numbers, ">u8").astype(np.uint64)

@@ -132,7 +132,7 @@ class BusConsumer:
         self._parts: dict[str, _Part] = {}
         self._by_place: dict[tuple[str, int], str] = {}
         self._ids = topic_ids(bus, reading.topics)
-        self._alignment: Alignment[Message] = Alignment()
+        self._alignment = Alignment(_time)
         self._later: dict[str, list[Message]] = {}
         self._warming = False
         self._stale = False
@@ -209,7 +209,7 @@ class BusConsumer:
 
     def _assign(self) -> None:
         """From where each is; what was held is read again, so that nothing is told twice or out of order."""
-        self._alignment, self._later, self._stale = Alignment(), {}, False
+        self._alignment, self._later, self._stale = Alignment(_time), {}, False
         for part in self._parts.values():
             part.got, part.paused = part.given, False
         self._warming = any(part.given < part.floor for part in self._parts.values())
@@ -248,7 +248,7 @@ class BusConsumer:
                 now = [m for m in messages if m.offset() < floor]  # type: ignore[operator] # a message has one
                 if len(now) < len(messages):
                     self._later.setdefault(name, []).extend(messages[len(now) :])
-            self._alignment.put(name, [(m.timestamp()[1], m) for m in now])
+            self._alignment.put(name, now)
 
     def _hand_on(self) -> list[Run]:
         warm = self._warming
@@ -257,7 +257,7 @@ class BusConsumer:
         if warm and not behind and not runs:
             self._warming, later, self._later = False, self._later, {}
             for name, messages in later.items():
-                self._alignment.put(name, [(m.timestamp()[1], m) for m in messages])
+                self._alignment.put(name, messages)
             return self._hand_on()
         self._balance()
         return [self._given(name, messages, warm=warm) for name, messages in runs.items()]
@@ -346,6 +346,10 @@ class BusConsumer:
             if self._away:
                 log.info("the bus is back", bootstrap=self._bus.bootstrap)
             self._answered, self._away = self._clock(), False
+
+
+def _time(message: Message) -> int:
+    return message.timestamp()[1]
 
 
 class _Broker(msgspec.Struct):

@@ -98,8 +98,9 @@ POISON: dict[str, tuple[bytes | None, str]] = {
     "a field is missing": (b'{"kind":"liquidation"}', "missing required field"),
     "an unknown venue": (encode(a_close(venue="nowhere")).value, "nowhere"),
     "an unknown cause": (encode(a_close()).value.replace(b'"cause":"liq', b'"cause":"xliq'), "xliquidation"),
-    "an id that is no number": (encode(a_close(event_id="zz")).value, "invalid literal"),
+    "an id that is no number": (encode(a_close(event_id="z" * 16)).value, "hexadecimal"),
     "an id that is too short": (encode(a_close(event_id="7")).value, "16 hex digits"),
+    "an id with a gap": (encode(a_close(event_id="00000000  000000")).value, "16 hex digits"),
     "a time nothing can hold": (encode(a_close(event_time=2**63)).value, "no record of"),
     "no number": (encode(a_close()).value.replace(b"16000.125", b"null"), "notional_usd"),
     "deep": (b"[" * 100_000, "no record of"),
@@ -115,6 +116,15 @@ def test_one_bad_value_costs_only_itself(name: str) -> None:
     assert columns.event_id.tolist() == [0, 1, 2]
     assert [index for index, _ in faults] == [1]
     assert reason in faults[0][1]
+
+
+def test_thousands_at_once_are_in_order_and_faults_keep_their_index() -> None:
+    values: list[bytes | None] = [encode(a_close(number)).value for number in range(2_000)]
+    for place in (0, 511, 512, 1_999):
+        values[place] = b"{"
+    columns, faults = CloseDecoder(Names(), Names()).columns(values)
+    assert [index for index, _ in faults] == [0, 511, 512, 1_999]
+    assert columns.event_id.tolist() == [n for n in range(2_000) if n not in {0, 511, 512, 1_999}]
 
 
 @pytest.mark.parametrize("name", [name for name, topic in TOPICS.items() if topic.records])
