@@ -103,6 +103,8 @@ def _set(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """UTC, and without the optimisers that may lose rows of many files (see ``sinks.views``)."""
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET disabled_optimizers = 'top_n_window_elimination,late_materialization'")
+    # The views' sizes are guessed far too low, and an as-of join of few rows would be done row by row.
+    connection.execute("SET asof_loop_join_threshold = 0")
     return connection
 
 

@@ -62,9 +62,7 @@ CREATE VIEW liquidations_1m AS
   FROM liquidations GROUP BY ALL;
 
 CREATE VIEW liquidations_1h AS
-  SELECT hour, asset, venue, position, sum(count)::BIGINT AS count, sum(usd) AS usd, max(largest_usd) AS largest_usd,
-         sum(adl_count)::BIGINT AS adl_count, sum(adl_usd) AS adl_usd, bool_or(floor) AS floor, dt
-  FROM (FROM files.liquidations_hours UNION ALL BY NAME FROM files.liquidations_fresh_hours) GROUP BY ALL;
+  FROM files.liquidations_hours UNION ALL BY NAME FROM files.liquidations_fresh_hours;
 
 CREATE MACRO totals(hours) AS TABLE
   SELECT position, count(*) AS count, sum(notional_usd) AS usd, max(notional_usd) AS largest_usd,
@@ -205,10 +203,12 @@ def same(dataset: str, left: str, right: str) -> str:
 def _fresh(name: str, state: Sealed) -> Iterator[str]:
     """Makes ``files.<dataset>_fresh``: the rows of parts, each once, that no seal holds."""
     yield f"CREATE VIEW files.{name}_parts_once AS {once(f'files.{name}_parts', name)}"
+    # Of the sealed days only those are read that late rows are of: DuckDB takes the days of ``late`` as a filter on files.
     late = f"""
   UNION ALL BY NAME
-  SELECT * FROM files.{name}_parts_once AS part WHERE dt < DATE '{state.until}'
-    AND NOT EXISTS (SELECT 1 FROM files.{name}_days AS day WHERE {same(name, "day", "part")})"""  # noqa: S608 - our own names
+  (WITH late AS MATERIALIZED (SELECT * FROM files.{name}_parts_once WHERE dt < DATE '{state.until}')
+   SELECT part.* FROM late AS part ANTI JOIN
+     (FROM files.{name}_days WHERE dt IN (SELECT dt FROM late)) AS day ON {same(name, "day", "part")})"""  # noqa: S608 - our own names
     new = f"SELECT * FROM files.{name}_parts_once"  # noqa: S608 - same
     yield f"CREATE VIEW files.{name}_fresh AS " + (
         f"{new} WHERE dt >= DATE '{state.until}'{late}" if state.days else new

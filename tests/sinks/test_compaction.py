@@ -37,9 +37,11 @@ NOON = 1_795_262_400_000_000_000
 DAY = 24 * HOUR
 LATER = NOON + 3 * DAY
 COLUMNS = "event_id, venue, asset, position, cause, notional_usd, event_time, receive_time, coverage, dt"
-HOUR_COLUMNS = "hour, asset, venue, position, count, usd, largest_usd, adl_count, adl_usd, floor, dt"
 ROWS = f"SELECT {COLUMNS} FROM liquidations ORDER BY ALL"  # noqa: S608 - our own names
-HOURS = f"SELECT {HOUR_COLUMNS} FROM liquidations_1h ORDER BY ALL"  # noqa: S608 - same
+HOURS = """
+SELECT hour, asset, venue, position, sum(count)::BIGINT AS count, sum(usd) AS usd, max(largest_usd) AS largest_usd,
+       sum(adl_count)::BIGINT AS adl_count, sum(adl_usd) AS adl_usd, bool_or(floor) AS floor, dt
+FROM liquidations_1h GROUP BY ALL ORDER BY ALL"""
 RAW_HOURS = """
 SELECT date_trunc('hour', event_time) AS hour, asset, venue, position,
        count(*) FILTER (cause <> 'adl') AS count, coalesce(sum(notional_usd) FILTER (cause <> 'adl'), 0) AS usd,
