@@ -203,7 +203,7 @@ def same(dataset: str, left: str, right: str) -> str:
 def _fresh(name: str, state: Sealed) -> Iterator[str]:
     """Makes ``files.<dataset>_fresh``: the rows of parts, each once, that no seal holds."""
     yield f"CREATE VIEW files.{name}_parts_once AS {once(f'files.{name}_parts', name)}"
-    # Of the sealed days only those are read that late rows are of: DuckDB takes the days of ``late`` as a filter on files.
+    # Of the sealed days only those that late rows are of are read: DuckDB skips files by the days of ``late``.
     late = f"""
   UNION ALL BY NAME
   (WITH late AS MATERIALIZED (SELECT * FROM files.{name}_parts_once WHERE dt < DATE '{state.until}')
