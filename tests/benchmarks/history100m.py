@@ -121,7 +121,8 @@ def _differences(connection: duckdb.DuckDBPyConnection) -> int:
     """Hours, assets and venues whose kept sums are not those of the rows; dollars to a millionth."""
     raw = hours_of("liquidations")
     sums = """
-      SELECT hour, asset, venue, position, dt, sum(count) AS count, sum(adl_count) AS adl_count, sum(usd) AS usd, max(largest_usd) AS largest_usd, bool_or(floor) AS floor FROM liquidations_1h GROUP BY ALL"""
+      SELECT hour, asset, venue, position, dt, sum(count) AS count, sum(adl_count) AS adl_count, sum(usd) AS usd,
+             max(largest_usd) AS largest_usd, bool_or(floor) AS floor FROM liquidations_1h GROUP BY ALL"""
     sql = f"""
       SELECT count(*) FROM ({raw}) AS raw FULL JOIN ({sums}) AS sums USING (hour, asset, venue, position, dt)
       WHERE (raw.count, raw.adl_count, raw.floor, raw.largest_usd)
