@@ -12,8 +12,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from connectors.catalogue import Catalogue
-from connectors.exchange import Denied, Exchange, Frame
-from connectors.normaliser import Normaliser
+from connectors.exchange import UNREADABLE, Denied, Exchange, Frame
+from connectors.intake import Intake
 from schemas.clock import Clock
 from schemas.errors import ConnectionLost, Refused
 from schemas.instruments import Instrument
@@ -22,6 +22,27 @@ from schemas.records import AccountEvent, DeadLetter, FeedState, FeedStatus
 
 PrivateMessage = AccountEvent | Fill | OrderStatus | FeedStatus
 FEED = "private"
+
+
+class _Reader:
+    """One connection's frames, read by the venue's dialect."""
+
+    def __init__(self, exchange: Exchange, instruments: Sequence[Instrument]) -> None:
+        self._venue = exchange.venue
+        self._intake = Intake(Catalogue(instruments))
+        self._session = exchange.session(self._intake.venue(exchange.venue, exchange.coverage))
+
+    def read(self, payload: bytes, now: int) -> list[object]:
+        """The records of a frame."""
+        rows, done = self._intake.open([Frame(self._venue, FEED, payload, now)])
+        try:
+            self._session.read(payload, now, FEED)
+        except UNREADABLE as error:
+            self._intake.reject(f"unreadable frame: {type(error).__name__}: {error}")
+        done(len(rows))
+        # What the public may know of a forced close is not wanted here, and converting it would wait for a compiler.
+        rows.clear()
+        return [record for _, record in self._intake.take().others]
 
 
 class PrivateStream(ABC):
@@ -120,9 +141,9 @@ class PrivateStream(ABC):
         return frames
 
     async def _frames(self, socket: ClientConnection, early: list[bytes]) -> AsyncIterator[PrivateMessage]:
-        normaliser = Normaliser([self._exchange], Catalogue(self._instruments))
+        reader = _Reader(self._exchange, self._instruments)
         for payload in early:
-            for message in self._understood(normaliser, payload):
+            for message in self._understood(reader, payload):
                 yield message
         tending = asyncio.ensure_future(self.tend(socket))
         try:
@@ -142,16 +163,16 @@ class PrivateStream(ABC):
                 reply = self._exchange.reply(payload)
                 if reply is not None:
                     await socket.send(reply)
-                for message in self._understood(normaliser, payload):
+                for message in self._understood(reader, payload):
                     yield message
         finally:
             tending.cancel()
 
-    def _understood(self, normaliser: Normaliser, payload: bytes) -> list[PrivateMessage]:
+    def _understood(self, reader: _Reader, payload: bytes) -> list[PrivateMessage]:
         """The dialect's events, and our own fills and orders; what nobody understands is told as a gap."""
         found: list[PrivateMessage] = []
         now = self._clock()
-        for record in normaliser.normalise([Frame(self._exchange.venue, FEED, payload, now)]).records():
+        for record in reader.read(payload, now):
             if isinstance(record, AccountEvent) and record.event != "fill":
                 found.append(record)
             elif isinstance(record, DeadLetter):

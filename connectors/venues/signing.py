@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from pydantic import SecretStr
 
 from schemas.errors import ExtraMissing
@@ -17,6 +18,12 @@ except ImportError:  # the extra is not installed
     HAVE_ETH = False
 else:
     HAVE_ETH = True
+try:
+    import fast_stark_crypto
+except ImportError:  # the extra is not installed
+    HAVE_STARK = False
+else:
+    HAVE_STARK = True
 
 _NOWHERE = "0x0000000000000000000000000000000000000000"
 _DOMAIN = [
@@ -28,6 +35,7 @@ _DOMAIN = [
 ASTER_CHAIN = 1666
 """Of the signing domain; the venue's own number."""
 _HYPERLIQUID_CHAIN = 1337
+_TWO_WEEKS = 14 * 24 * 3600
 
 
 class EthKey:
@@ -107,3 +115,69 @@ def hyperliquid_agent(
         },
         "message": {"source": "a" if mainnet else "b", "connectionId": keccak(raw)},
     }
+
+
+class StarkKey:
+    """A key that signs Extended's settlements (Stark curve).
+
+    :raises ExtraMissing: the extra ``live`` is not installed.
+    """
+
+    def __init__(self, key: SecretStr) -> None:
+        if not HAVE_STARK:
+            raise ExtraMissing("fast-stark-crypto", "live")
+        self._key = int(key.get_secret_value(), 16)
+        self.public = fast_stark_crypto.get_public_key(self._key)
+
+    def sign(self, digest: int) -> tuple[int, int]:
+        """r and s of the signature."""
+        return fast_stark_crypto.sign(self._key, digest)
+
+    def __repr__(self) -> str:
+        return f"StarkKey({self.public:#x})"
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """What an order of Extended may move at most, in the smallest units of the chain: bought is positive."""
+
+    position: int
+    """The account's number on the chain (vault)."""
+    synthetic: str
+    """Id of the contract's asset, hex."""
+    synthetic_amount: int
+    collateral: str
+    collateral_amount: int
+    fee_amount: int
+    expires: int
+    """Milliseconds UTC."""
+    salt: int
+    public: int
+
+    def digest(self, chain: str) -> int:
+        """What is signed. The chain holds an order valid for two weeks more than the venue does.
+
+        :arg chain: ``SN_MAIN`` or ``SN_SEPOLIA``.
+        """
+        if not HAVE_STARK:
+            raise ExtraMissing("fast-stark-crypto", "live")
+        return fast_stark_crypto.get_order_msg_hash(
+            self.position,
+            int(self.synthetic, 16),
+            self.synthetic_amount,
+            int(self.collateral, 16),
+            self.collateral_amount,
+            int(self.collateral, 16),
+            self.fee_amount,
+            -(-self.expires // 1000) + _TWO_WEEKS,
+            self.salt,
+            self.public,
+            "Perpetuals",
+            "v0",
+            chain,
+            "1",
+        )
+
+
+def stark_signed(public: int, digest: int, r: int, s: int) -> bool:
+    """Whether the key of ``public`` signed ``digest``."""
+    return fast_stark_crypto.verify(public, digest, r, s)

@@ -12,18 +12,23 @@ from pydantic import SecretStr
 
 from connectors.simulator.trading import Agenda, Depth, Faults, SimulatedVenue, Window, contract_rules, profile
 from connectors.simulator.trading.faces.aster import AsterFace
+from connectors.simulator.trading.faces.extended import ExtendedFace
 from connectors.simulator.trading.faces.hyperliquid import HyperliquidFace
 from connectors.simulator.trading.faces.server import Face
 from connectors.simulator.trading.profiles import Latency
 from connectors.venues.aster import AsterPort
+from connectors.venues.extended import ExtendedPort
 from connectors.venues.hyperliquid import HyperliquidPort
-from connectors.venues.signing import EthKey
+from connectors.venues.signing import EthKey, StarkKey
 from schemas.clock import MILLISECOND, system_clock
 from schemas.instruments import Instrument
-from schemas.orders import Order, OrderSide, TimeInForce, VenuePort
+from schemas.orders import Order, OrderSide, TimeInForce, Unknown, VenuePort
 
 ACCOUNT = "desk"
 KEY = SecretStr("0x" + "17" * 32)
+STARK = SecretStr("0x" + "17" * 31)
+API_KEY = SecretStr("api-" + "17" * 16)
+VAULT = 10_001
 USER = "0x00000000000000000000000000000000000000aa"
 QUICK = Latency(MILLISECOND, MILLISECOND, MILLISECOND, 20 * MILLISECOND, 0, 0.0)
 
@@ -93,9 +98,20 @@ def _hyperliquid(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], V
     return face, port
 
 
+def _extended(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], VenuePort]]:
+    face = ExtendedFace(venue, {API_KEY.get_secret_value(): (ACCOUNT, StarkKey(STARK).public, VAULT)})
+    known = [Instrument("extended", "ETH-USD", "ETH", 1.0, "base", "USD", "USD")]
+
+    def port(face: Face, timeout: float) -> VenuePort:
+        return ExtendedPort(face.endpoints, API_KEY, STARK, VAULT, known, system_clock, timeout=timeout)
+
+    return face, port
+
+
 Make = Callable[[SimulatedVenue], tuple[Face, Callable[[Face, float], VenuePort]]]
 VENUES: dict[str, tuple[str, Make, Callable[[int], str]]] = {
     "aster": ("ETHUSDT", _aster, lambda n: f"bw{n}"),
+    "extended": ("ETH-USD", _extended, lambda n: f"bw{n}"),
     "hyperliquid": ("ETH", _hyperliquid, lambda n: f"0x{n:032x}"),
 }
 
@@ -109,6 +125,7 @@ async def bench(name: str, *script: Window, patience: float = 2.0) -> AsyncItera
     async with face:
         port = connect(face, patience)
         try:
+            assert not isinstance(await port.rules(symbol), Unknown)
             yield Bench(name, venue, face, port, symbol, client_id)
         finally:
             await port.close()
