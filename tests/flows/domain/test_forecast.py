@@ -235,7 +235,8 @@ def test_a_fitted_probability_is_calibrated_on_a_stream_of_known_law() -> None:
     recalibrated(fitted.recalibration()[0], labels.time, odds, labels.reached, said)
     said, happened = said[labels.split :], labels.reached[labels.split :]
     assert said.mean() == pytest.approx(happened.mean(), rel=0.2)
-    edges = np.quantile(said, [0, 0.5, 0.8, 0.95, 1])
+    # Outcomes come in clusters: finer bins would hold too few of them.
+    edges = np.quantile(said, [0, 0.5, 0.8, 1])
     for low, high in pairwise(edges):
         inside = (said >= low) & (said <= high)
         assert said[inside].mean() == pytest.approx(happened[inside].mean(), abs=0.06)
