@@ -3,13 +3,13 @@
 Reads: forced closes and their context. Writes: windows, cascades and signals of each asset, and of the market. Key: the
 asset (cascades: their id). Guarantee: at least once with deterministic ids and content; a double adds nothing. Each
 partition is thought about by itself, in its own order, and the market by one shard that reads them all (its figures
-come a quarter of a second later, see ``flows.domain.shard``). A worker without a snapshot reads the last minutes first,
-silently, so that its windows are full when it begins to speak.
+come a quarter of a second later, see ``flows.domain.shard``). One that is told
+where to begin reads the last minutes before it first, silently, so that its windows are full when it speaks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import bytewax.operators as op
@@ -43,14 +43,16 @@ class Piece(NamedTuple):
     warm: bool = False
     tick: int = 0
     partitions: tuple[int, ...] = ()
-    """Of which the tick says that everything was read."""
+    """Of which the tick says that everything was read ..."""
+    of: int = 0
+    """... of so many."""
 
 
 def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     """The flow, ready to be run."""
     worker = Worker.begin("cascades", config, bounded=bounded)
     said = worker.settings.worker
-    source = worker.source([LIQUIDATIONS, CONTEXT], start="end", warm_up=said.warm_up, aligned=True, ticks=not bounded)
+    source = worker.source([LIQUIDATIONS, CONTEXT], warm_up=said.warm_up, aligned=True, ticks=not bounded)
     flow = Dataflow("cascades")
     arrivals = op.input("closes", flow, source)
     pieces = op.flat_map("shards", arrivals, PieceReader(worker.bus, source).read)
@@ -70,6 +72,7 @@ class PieceReader:
         self._closes_topic, self._source = bus.name(LIQUIDATIONS), source
         self._reader = RunReader(bus)
         self._mine: tuple[int, ...] = ()
+        self._all = 0
 
     def read(self, arrived: Arrivals | Tick) -> list[tuple[str, Piece]]:
         """The pieces, by shard."""
@@ -81,10 +84,14 @@ class PieceReader:
 
     def _ticks(self, time: int) -> list[Piece]:
         if not self._mine:
-            places = [place.rpartition("/") for place in self._source.lags()]
-            self._mine = tuple(int(number) for topic, _, number in places if topic == self._closes_topic)
+            self._mine = self._numbers(self._source.lags())
+            self._all = len(self._numbers(self._source.list_parts()))
         shards = [*map(str, self._mine), MARKET]
-        return [Piece(shard, tick=time, partitions=self._mine) for shard in shards]
+        return [Piece(shard, tick=time, partitions=self._mine, of=self._all) for shard in shards]
+
+    def _numbers(self, names: Iterable[str]) -> tuple[int, ...]:
+        places = [name.rpartition("/") for name in names]
+        return tuple(int(number) for topic, _, number in places if topic == self._closes_topic)
 
     def _pieces(self, run: Run) -> list[Piece]:
         shard = str(run.partition)
@@ -141,7 +148,7 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
         if shard.name != MARKET:
             return piece.tick
         self._ticked.update(dict.fromkeys(piece.partitions, piece.tick))
-        return min(self._ticked.values()) if len(self._ticked) == LIQUIDATIONS.partitions else 0
+        return min(self._ticked.values()) if len(self._ticked) == piece.of else 0
 
     def _messages(self, shard: Shard, told: Told) -> list[Outgoing]:
         found = told.detections
@@ -159,5 +166,7 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
 
     def snapshot(self) -> bytes:
         """Everything of the shard."""
-        assert self._shard is not None  # noqa: S101 - the engine asks only after a batch
+        if self._shard is None:
+            # Resumed, and nothing has come yet.
+            return self._resume or b""
         return self._shard.snapshot()

@@ -69,7 +69,7 @@ class Plan:
 
     def arguments(self) -> list[str]:
         """For ``python -m bytewax.run``."""
-        out = [self.call(), "-r", str(self.recovery), "-s", str(self.snapshot)]
+        out = [self.call(), "-r", str(self.recovery), "-s", str(self.snapshot), "-b", "0"]
         if self.addresses:
             out += ["-i", str(self.process_id), "-a", ";".join(self.addresses)]
         return out
@@ -90,13 +90,15 @@ def prepare(plan: Plan) -> None:
 
 def run(plan: Plan) -> int:
     """Run to the end; the exit code."""
-    prepare(plan)
     return several(plan) if plan.processes > 1 else alone(plan)
 
 
 def alone(plan: Plan) -> int:
     """In this process."""
-    flow = built(plan)
+    try:
+        flow = built(plan)
+    except KeyboardInterrupt:  # told to stop before anything was begun
+        return 0
     with unwrapped():
         cli_main(
             flow,

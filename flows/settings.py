@@ -376,9 +376,9 @@ class WorkerSettings(Section):
 
     start: Annotated[Start | None, BeforeValidator(_unset)] = None
     """Where to read from, whatever was read before: beginning, end, or a time ago such as 15m. Empty: where the worker
-    left off; else from the beginning, cascades from the end."""
+    left off, else the beginning."""
     warm_up: Duration = read_duration("15m")
-    """How much of the log a cascades worker reads first, silently, where it has no snapshot."""
+    """How much of the log before ``start`` a cascades worker reads first, silently, so that its windows are full."""
     slack: Duration = read_duration("5s")
     """How long the bus may hold an event up before silence is believed: levels fall, and cascades close, so much later
     than in one process where nothing else comes. Each still carries the time at which it was due."""

@@ -7,6 +7,8 @@ A worker is a bytewax dataflow whose ``build`` anybody can run: ``breakwater wor
 from __future__ import annotations
 
 import atexit
+import faulthandler
+import os
 import signal
 import threading
 import time
@@ -62,6 +64,7 @@ class Worker:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, worker.stop)
         atexit.register(worker.close)
+        faulthandler.register(signal.SIGUSR1)  # what each thread is doing, on stderr
         return worker
 
     @cached_property
@@ -83,16 +86,17 @@ class Worker:
         aligned: bool = False,
         ticks: bool = False,
     ) -> KafkaSource:
-        """The topics, from where this worker left them, or ``start``.
+        """The topics, from where this worker left them.
 
-        :arg warm_up: seconds before it that are read again.
+        :arg start: where a worker without a snapshot begins.
+        :arg warm_up: seconds that are read again before a place that was asked for.
         """
         said = self.settings.worker.start
         reading = Reading(
             tuple(topics),
             start=start if said is None else self._moment(said),
             resume=said is None,
-            warm_up=round(warm_up * SECOND),
+            warm_up=0 if said is None else round(warm_up * SECOND),
             aligned=aligned,
             bounded=self._bounded,
             ticks=ticks,
@@ -112,6 +116,8 @@ class Worker:
         self.health.turned()
         now = self.clock()
         if now >= self._figures_due:
+            if not self._figures_due:
+                log.info("at work", worker=self.name, pid=os.getpid())
             self._figures_due = now + SECOND
             self.health.ready()
             self._tell_figures()

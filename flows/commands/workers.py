@@ -40,7 +40,7 @@ def worker(
     data_dir: DataDir = None,
 ) -> int:
     """One worker of the pipeline over Kafka. Until SIGTERM, which lets it finish what it began."""
-    from flows.cluster import Plan, run
+    from flows.cluster import Plan, prepare, run
     from flows.configuration import variable
 
     wanted = {
@@ -65,5 +65,6 @@ def worker(
         config=str(ctx.obj) if ctx.obj else None,
         environment=said,
     )
+    prepare(plan)
     say(plan.line())
     return run(plan)

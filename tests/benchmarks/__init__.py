@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 BENCHMARKS = ("replay", "history", "latency", "burst", "memory", "baselines", "startup", "kafka")
 
-ON_REQUEST = ("history100m",)
-"""Run where named only: they take many minutes and gigabytes."""
+ON_REQUEST = ("history100m", "kills")
+"""Run where named only: they take many minutes, gigabytes, or a broker."""
 
 
 def run(name: str, *, quick: bool) -> list[Row]:

@@ -1,0 +1,19 @@
+"""What workers promise, proven over a real broker by killing them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.broker import Broker
+from tests.integration.killing import assert_nothing_lost_and_nothing_twice, killed_run
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_workers_killed_at_random_lose_nothing_and_tell_nothing_twice(broker: Broker, tmp_path: Path) -> None:
+    bus = broker.bus_with()
+    report = killed_run(bus, tmp_path, events=12_000, kills=6, seed=1, most=1.5)
+    assert report.kills == 6
+    assert_nothing_lost_and_nothing_twice(bus, report)
