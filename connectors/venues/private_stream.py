@@ -79,6 +79,10 @@ class PrivateStream(ABC):
     async def greet(self, socket: ClientConnection) -> None:  # noqa: B027 - most venues choose by address
         """Say what must be said after connecting."""
 
+    def public(self, payload: bytes) -> bool:  # noqa: ARG002 - venues override it
+        """Whether the dialect, which knows what everybody may see and notices to us, reads the frame."""
+        return True
+
     @abstractmethod
     def own(self, frame: Any) -> list[Fill | OrderStatus]:
         """Our fills and orders in a decoded frame."""
@@ -172,7 +176,7 @@ class PrivateStream(ABC):
         """The dialect's events, and our own fills and orders; what nobody understands is told as a gap."""
         found: list[PrivateMessage] = []
         now = self._clock()
-        for record in reader.read(payload, now):
+        for record in reader.read(payload, now) if self.public(payload) else ():
             if isinstance(record, AccountEvent) and record.event != "fill":
                 found.append(record)
             elif isinstance(record, DeadLetter):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any
 
 from pydantic import SecretStr
@@ -14,11 +16,13 @@ from connectors.simulator.trading import Agenda, Depth, Faults, SimulatedVenue, 
 from connectors.simulator.trading.faces.aster import AsterFace
 from connectors.simulator.trading.faces.extended import ExtendedFace
 from connectors.simulator.trading.faces.hyperliquid import HyperliquidFace
+from connectors.simulator.trading.faces.lighter import LighterFace
 from connectors.simulator.trading.faces.server import Face
 from connectors.simulator.trading.profiles import Latency
 from connectors.venues.aster import AsterPort
 from connectors.venues.extended import ExtendedPort
 from connectors.venues.hyperliquid import HyperliquidPort
+from connectors.venues.lighter import LighterPort
 from connectors.venues.signing import EthKey, StarkKey
 from schemas.clock import MILLISECOND, system_clock
 from schemas.instruments import Instrument
@@ -108,10 +112,43 @@ def _extended(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], Venu
     return face, port
 
 
+class FakeSigner:
+    """Stands in for the venue's native signer: a keyed hash, no Lighter signature."""
+
+    def sign(self, kind: int, transaction: dict[str, Any]) -> str:
+        return json.dumps({**transaction, "Sig": self._hash(kind, transaction)})
+
+    def token(self, until: int) -> str:
+        return f"{until}:{self._hash(0, {'until': until})}"
+
+    def checks(self, kind: int, transaction: dict[str, Any]) -> bool:
+        told = dict(transaction)
+        return told.pop("Sig") == self._hash(kind, told)
+
+    def opens(self, token: str) -> bool:
+        return token == self.token(int(token.partition(":")[0] or 0))
+
+    @staticmethod
+    def _hash(kind: int, told: dict[str, Any]) -> str:
+        return blake2b(json.dumps([kind, told]).encode(), key=b"fake", digest_size=8).hexdigest()
+
+
+def _lighter(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], VenuePort]]:
+    signer = FakeSigner()
+    face = LighterFace(venue, (ACCOUNT, 77), signer.checks, signer.opens)
+    known = [Instrument("lighter", "ETH", "ETH", 1.0, "base", "USDC", "USDC", number="0")]
+
+    def port(face: Face, timeout: float) -> VenuePort:
+        return LighterPort(face.endpoints, 77, 4, signer, known, system_clock, timeout=timeout)
+
+    return face, port
+
+
 Make = Callable[[SimulatedVenue], tuple[Face, Callable[[Face, float], VenuePort]]]
 VENUES: dict[str, tuple[str, Make, Callable[[int], str]]] = {
     "aster": ("ETHUSDT", _aster, lambda n: f"bw{n}"),
     "extended": ("ETH-USD", _extended, lambda n: f"bw{n}"),
+    "lighter": ("ETH", _lighter, str),
     "hyperliquid": ("ETH", _hyperliquid, lambda n: f"0x{n:032x}"),
 }
 
