@@ -18,6 +18,7 @@ from flows.study.evaluate import Study, model_odds, study, thinned
 from flows.study.events import Events, Recording
 from flows.study.labels import Labels
 from flows.study.metrics import Ranked
+from flows.study.units import BEFORE, RECENT, unit_faults
 from schemas.clock import HOUR, MILLISECOND, SECOND
 
 FLOOD = 20_000
@@ -67,6 +68,43 @@ def half_lost(events: Events, after: int) -> Events:
     else:
         gone = events.instrument % 2 == 0
     return events.take(~gone | (events.time < after))
+
+
+class UnitRun(Struct, frozen=True):
+    """An instrument told in another unit from its middle on."""
+
+    factor: float
+    instruments: int
+    """Long enough to be watched."""
+    suspected: int
+    """Of them, before anything was wrong."""
+    noticed: int
+    """Of the rest, within the messages that follow."""
+    after: float
+    """Median messages until then."""
+
+
+def unit_runs(events: Events) -> Iterator[UnitRun]:
+    """Each instrument in turn told in another unit from its middle on, as contracts taken for coins are."""
+    events = events.take(events.usd > 0)
+    if len(events) == 0 or events.time.max() - events.time.min() < HOUR:
+        return
+    suspected = {fault.instrument for fault in unit_faults(events)}
+    numbers, counts = np.unique(events.instrument, return_counts=True)
+    watched = numbers[counts >= 2 * (RECENT + BEFORE)]
+    for factor in (10.0, 0.025):
+        waits = []
+        for number in [each for each in watched.tolist() if each not in suspected]:
+            own = events.take(events.instrument == number)
+            usd = own.usd.copy()
+            middle = len(usd) // 2
+            usd[middle:] = np.maximum(usd[middle:] * factor, 1).astype(np.int64)
+            told = [fault.time for fault in unit_faults(replace(own, usd=usd))]
+            waits += [int(np.searchsorted(own.visible, time, side="right")) - middle for time in told]
+        sound = len(watched) - len(suspected.intersection(watched.tolist()))
+        if sound:
+            late = float(np.median(waits)) if waits else float("nan")
+            yield UnitRun(factor, len(watched), len(watched) - sound, len(waits), late)
 
 
 def runs(recording: Recording, target: str, made: Study) -> Iterator[Run]:

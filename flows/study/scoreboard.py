@@ -6,18 +6,26 @@ and no clock.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 
+from flows.assembly import rules
+from flows.progress import done
+from flows.settings import Settings
 from flows.study.attempts import attempts
 from flows.study.evaluate import OURS, Evaluation, Row, Study, judged, study
 from flows.study.events import SILENCE, Recording, read_recording
-from flows.study.robustness import runs, shocks
+from flows.study.robustness import runs, shocks, unit_runs
+from flows.study.simulated import calm, october
+from flows.study.units import BEFORE, RECENT
 from schemas.cascades import MARKET
 from schemas.clock import MINUTE, SECOND
 from schemas.errors import BreakwaterError, UsageError
@@ -65,56 +73,80 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"no recordings in {folder}: set BREAKWATER_SHARED\n")
         return 1
     page = Path(arguments[0]) if arguments else PAGE
-    page.write_text("\n".join(sections(files)) + "\n", encoding="utf-8")
+    page.write_text("\n".join(sections(files, os.cpu_count() or 1)) + "\n", encoding="utf-8")
     sys.stderr.write(f"wrote {page}\n")
     return 0
 
 
-def sections(files: list[Path]) -> Iterator[str]:
-    """The page, part by part."""
+class Question(Struct, frozen=True):
+    """A table to be made."""
+
+    file: Path
+    target: str
+    threshold: float | None
+    horizon: int
+    silence: int
+    own: bool
+    """Whether silences are judged as the recording asks for; faults and attempts are shown of those."""
+
+
+class Answer(Struct, frozen=True):
+    """What came of a question: a table and what goes with it, or why there is none."""
+
+    evaluation: Evaluation | None
+    refused: str = ""
+    faults: list[str] = []
+    attempts: list[str] = []
+
+
+def sections(files: list[Path], jobs: int = 1) -> Iterator[str]:
+    """The page, part by part.
+
+    :arg jobs: tables made at once, in processes of their own.
+    """
     yield _INTRODUCTION
     yield _SILENCES
-    refused: list[str] = []
-    studied: list[tuple[Recording, Study, Evaluation]] = []
-    tables: list[str] = []
-    for file in files:
-        read = read_recording([file])
-        sys.stderr.write(f"{file.name}\n")
-        for target, threshold, horizon, silence in _questions(read):
-            recording = replace(read, silence=silence)
-            try:
-                made = study(recording, target, threshold=threshold, horizon=horizon)
-            except UsageError as error:
-                refused.append(f"| {file.stem} | {_name(target)} | {horizon // SECOND} s | {error} |")
-                continue
-            evaluation = judged(made, automatic=threshold is None)
-            studied.append((recording, made, evaluation))
-            tables.append("\n".join(_table(evaluation)))
-    yield from _summary([evaluation for _, _, evaluation in studied])
-    yield from _targets([evaluation for _, _, evaluation in studied])
+    questions = [question for file in files for question in _questions(file)]
+    if jobs == 1:
+        answers = list(done(map(_answer, questions), len(questions), "tables"))
+    else:
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            answers = list(done(pool.map(_answer, questions), len(questions), "tables"))
+    found = [answer.evaluation for answer in answers if answer.evaluation]
+    yield from _summary(found)
+    yield from _targets(found)
+    yield from _detector(files)
     yield "\n## Every table\n"
-    yield from tables
+    yield from ("\n".join(_table(evaluation)) for evaluation in found)
     yield "\n## Not studied\n\n| recording | target | horizon | why |\n|---|---|---|---|"
-    yield from refused
-    minutes = [
-        (recording, made)
-        for recording, made, evaluation in studied
-        if evaluation.horizon * SECOND == MINUTE
-        and evaluation.threshold_rule != "given"
-        and evaluation.test_hours >= _HOURS
-        and evaluation.silence == max(kept.silence for of, _, kept in studied if of.name == recording.name)
-    ]
-    for recording, made in minutes:
-        yield from _robustness(recording, made)
-    for recording, made in minutes:
-        yield from _attempts(recording, made)
+    yield from (answer.refused for answer in answers if answer.refused)
+    for answer in answers:
+        yield from answer.faults
+    for answer in answers:
+        yield from answer.attempts
 
 
-def _questions(recording: Recording) -> Iterator[tuple[str, float | None, int, int]]:
-    """Target, threshold, horizon and longest silence of each table of a recording."""
-    yield from ((*question, recording.silence) for question in _asked(recording))
+def _answer(question: Question) -> Answer:
+    q = question
+    recording = replace(read_recording([q.file]), silence=q.silence)
+    try:
+        made = study(recording, q.target, threshold=q.threshold, horizon=q.horizon)
+    except UsageError as error:
+        return Answer(None, f"| {q.file.stem} | {_name(q.target)} | {q.horizon // SECOND} s | {error} |")
+    evaluation = judged(made, automatic=q.threshold is None)
+    more = q.own and q.threshold is None and q.horizon == MINUTE and evaluation.test_hours >= _HOURS
+    if not more:
+        return Answer(evaluation)
+    return Answer(evaluation, "", list(_robustness(recording, made)), list(_attempts(recording, made)))
+
+
+def _questions(file: Path) -> Iterator[Question]:
+    """Every table of a recording."""
+    recording = read_recording([file])
+    for target, threshold, horizon in _asked(recording):
+        yield Question(file, target, threshold, horizon, recording.silence, own=True)
     if recording.silence != SILENCE:
-        yield MARKET, None, MINUTE, SILENCE
+        yield Question(file, MARKET, None, MINUTE, SILENCE, own=False)
 
 
 def _asked(recording: Recording) -> Iterator[tuple[str, float | None, int]]:
@@ -231,6 +263,41 @@ def _target(e: Evaluation) -> Iterator[str]:
     for name, value, must, good in asked:
         verdict = "good" if value >= good else "must" if value >= must else "**missed**"
         yield f"| {name} | {abs(must):g} | {abs(good):g} | {abs(value):.3f} | {verdict} |"
+
+
+def _detector(files: list[Path]) -> Iterator[str]:
+    """The detector itself, at its default settings."""
+    known = rules(Settings())
+    yield (
+        "\n## The detector's levels\n\nThe detector of a live run at its default settings. Calm feeds of a day: 12 "
+        "assets, 4 venues, log-normal USD around 5,000; rises of any asset or the market.\n\n"
+        "| feed | events | WATCH or above | ALERT or above | an hour |\n|---|---:|---:|---:|---:|"
+    )
+    for each in calm(known):
+        yield f"| {each.name} | {each.events:,} | {each.watch} | {each.alert} | {each.alert_an_hour:.2f} |"
+    for file in [file for file in files if file.stem == "oct10_2025_hyperliquid_counts_1s"]:
+        yield (
+            "\n10 October 2025 by its published fills per second, spread evenly over each: seconds from the first "
+            "liquidation to each level of the market.\n\n"
+            "| USD | WATCH | ALERT | CRITICAL | EXTREME | first ADL |\n|---|---:|---:|---:|---:|---:|"
+        )
+        for crash in october(known, file):
+            levels = (crash.watch, crash.alert, crash.critical, crash.extreme)
+            told = " | ".join("-" if level is None else f"{level:.2f}" for level in levels)
+            yield f"| {crash.name} | {told} | {crash.first_adl:.1f} |"
+    yield (
+        "\nAn instrument told in another unit from its middle on (contracts taken for coins) is noticed by the median "
+        f"of {RECENT} messages against the {BEFORE} before.\n\n"
+        "| recording | factor | instruments | suspected as recorded | of the rest noticed | messages until then |\n"
+        "|---|---:|---:|---:|---:|---:|"
+    )
+    for file in files:
+        for run in unit_runs(read_recording([file]).events):
+            left = run.instruments - run.suspected
+            yield (
+                f"| {file.stem} | {run.factor:g} | {run.instruments} | {run.suspected} | {run.noticed} of {left} | "
+                f"{run.after:.0f} |"
+            )
 
 
 def _delay(row: Row) -> float:
