@@ -13,6 +13,7 @@ from connectors.silence import SilenceRule
 from connectors.spool import SpoolLimits
 from connectors.venue_feeds import VenueFeeds
 from flows.domain.model import CascadeModel, decoded, shipped
+from flows.domain.measures import UnderCount
 from flows.domain.rules import LevelRule, Rules
 from flows.settings import Settings
 from schemas.clock import Clock, seconds
@@ -63,6 +64,12 @@ def _model(path: Path) -> CascadeModel:
         raise UsageError(f"probability.models: cannot read {path}: {error.strerror}") from error
     except UsageError as error:
         raise UsageError(f"probability.models: {path}: {error}") from error
+
+
+def under_count(settings: Settings) -> UnderCount | None:
+    """What feeds that do not tell everything stand for; nothing where no measures are wanted."""
+    said = settings.measures
+    return UnderCount(said.sampled, said.partial) if said.enabled else None
 
 
 def enabled(settings: Settings) -> list[Exchange]:

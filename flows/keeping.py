@@ -7,6 +7,7 @@ from typing import Protocol
 from flows.settings import HistorySettings
 from flows.stages import Outcome
 from schemas.batches import Batch, Tick
+from schemas.columns import Columnar
 from schemas.records import MarkPrice, Trade
 from schemas.tables import StoredRecord
 
@@ -19,6 +20,9 @@ class Keeper(Protocol):
 
     def add(self, record: StoredRecord) -> None:
         """Take one record."""
+
+    def extend(self, rows: Columnar) -> None:
+        """Take rows that are columns already."""
 
 
 class Archive:
@@ -43,3 +47,5 @@ class Archive:
         for rows in outcome.detections.windows:
             for window in rows.records():
                 self._history.add(window)
+        for measures in outcome.detections.measures:
+            self._history.extend(measures)

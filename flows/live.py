@@ -102,7 +102,7 @@ def assemble(
     chosen: list[Exchange] = [v.exchange for v in venues]
     known: list[Instrument] = [] if simulated else snapshots()
     catalogue = Catalogue(known)
-    detector = Detector(assembly.rules(settings), catalogue.assets)
+    detector = Detector(assembly.rules(settings), catalogue.assets, measures=assembly.under_count(settings))
     reader = assembly.reader(settings, venues, clock)
     history = archive = None
     if settings.history.enabled:

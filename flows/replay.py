@@ -50,7 +50,7 @@ _PIECE = 10_000
 _PACED = 1
 _AFTERWARDS = 3600 * SECOND
 """So much time passes after the last file: what is open closes when it is due."""
-_FOUND_AGAIN = {"windows", "cascades", "signals"}
+_FOUND_AGAIN = {"windows", "measures", "cascades", "signals"}
 """Datasets that are results: a replay makes them of the events."""
 
 
@@ -137,7 +137,7 @@ def replay(
     catalogue = Catalogue(snapshots())
     known = list(exchanges().values())
     normaliser = Normaliser(known, catalogue)
-    detector = Detector(assembly.rules(settings), catalogue.assets)
+    detector = Detector(assembly.rules(settings), catalogue.assets, measures=assembly.under_count(settings))
     detector.warm_up()
     figures = Figures(detector, known, system_clock, live=False)
     history = archive = None

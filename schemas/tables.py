@@ -7,7 +7,7 @@ price or a quantity nobody told is ``NULL`` in the file and NaN in columns, neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from schemas.batches import LIQUIDATION_COLUMNS, LiquidationColumns, Names
 from schemas.cascades import COMPONENTS, CascadeUpdate, Signal, WindowMetrics
+from schemas.columns import Column, Lists, Maps, Named, Parts
 from schemas.errors import HistoryError
+from schemas.measures import ROLLING, SCALES, Measures
 from schemas.records import (
     CAUSES,
     COVERAGES,
@@ -41,12 +43,15 @@ from schemas.records import (
 SCHEMA_VERSION = 1
 """Raised when a column changes its meaning or type; stands in the metadata of every file."""
 
-StoredRecord = MarketRecord | WindowMetrics | CascadeUpdate | Signal
+StoredRecord = MarketRecord | WindowMetrics | Measures | CascadeUpdate | Signal
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _TIME = pa.timestamp("ns")
 _FLOAT, _INT, _ID, _BOOL, _TEXT = pa.float64(), pa.int64(), pa.uint64(), pa.bool_(), pa.string()
 _FIGURES = pa.map_(_TEXT, _FLOAT)
+_NAMES, _FLOATS = pa.list_(pa.string()), pa.list_(pa.float64())
+_SCALES = pa.struct([(name, pa.float64()) for name in SCALES])
+_ROLLING = pa.struct([(name, pa.float64()) for name in ROLLING])
 _PARTS = pa.struct([(name, pa.float64()) for name in COMPONENTS])
 
 _MEANINGS: dict[str, tuple[str, ...]] = {
@@ -95,6 +100,31 @@ DATASETS: dict[str, Dataset] = {
             long_count=_INT, short_count=_INT, long_usd=_FLOAT, short_usd=_FLOAT, adl_count=_INT, adl_usd=_FLOAT,
             floor_usd=_FLOAT, events_per_second=_FLOAT, usd_per_second=_FLOAT, acceleration=_FLOAT,
             usd_acceleration=_FLOAT, venues=pa.map_(_TEXT, _INT), leading_venue=_NAME,
+        ),
+        _dataset(
+            "measures", Measures, "time", asset=_NAME, time=_TIME,
+            events=_INT, complete_usd=_FLOAT, floor_usd=_FLOAT, estimate_usd=_FLOAT, largest_share=_FLOAT,
+            top5_share=_FLOAT, whale_events=_INT, whale_share=_FLOAT, effective_venues=_FLOAT,
+            venue_concentration=_FLOAT,
+            events_per_second=_FLOAT, acceleration=_FLOAT, jerk=_FLOAT, usd_per_second=_FLOAT,
+            usd_acceleration=_FLOAT, usd_jerk=_FLOAT, floor_usd_per_second=_FLOAT, estimate_usd_per_second=_FLOAT,
+            long_events_per_second=_FLOAT, long_acceleration=_FLOAT, long_jerk=_FLOAT, long_usd_per_second=_FLOAT,
+            long_usd_acceleration=_FLOAT, short_events_per_second=_FLOAT, short_acceleration=_FLOAT,
+            short_jerk=_FLOAT, short_usd_per_second=_FLOAT, short_usd_acceleration=_FLOAT,
+            venue_events_per_second=_FIGURES, venue_acceleration=_FIGURES, venue_jerk=_FIGURES, venue_usd_per_second=_FIGURES,
+            venue_usd_acceleration=_FIGURES,
+            burst_started=_TIME, leading_venue=_NAME, venue_lags=_FIGURES, lead_venues=_NAMES, lag_venues=_NAMES,
+            lead_bursts=_FLOATS, lead_seconds=_FLOATS,
+            igniters=_NAMES, ignited=_NAMES, ignitions=_FLOATS, ignition_seconds=_FLOATS, wave=_NAMES,
+            wave_lags=_FLOATS, active_assets=_INT, breadth_burst=_FLOAT, breadth_watch=_FLOAT,
+            breadth_cascade=_FLOAT,
+            decayed_long_events=_SCALES, decayed_short_events=_SCALES, decayed_long_usd=_SCALES,
+            decayed_short_usd=_SCALES, decayed_floor_usd=_SCALES, decayed_estimate_usd=_SCALES, heat=_FLOAT,
+            branching_ratio=_FLOAT, branching_error=_FLOAT, branching_minutes=_FLOAT,
+            rolling_15m=_ROLLING, rolling_1h=_ROLLING, rolling_4h=_ROLLING,
+            price=_FLOAT, level_prices=_FLOATS, level_usd=_FLOATS, level_shares=_FLOATS, level_long_shares=_FLOATS,
+            level_distances=_FLOATS,
+            open_interest_usd_per_second=_FLOAT, funding_velocity=_FLOAT, funding_acceleration=_FLOAT,
         ),
         _dataset(
             "cascades", CascadeUpdate, "time", cascade_id=_TEXT, asset=_NAME, state=_NAME, time=_TIME, opened=_TIME,
@@ -208,6 +238,34 @@ def _codes(array: pa.Array, coder: Callable[[str], int]) -> NDArray[Any]:
     meaning = np.array([coder(name) for name in encoded.dictionary.to_pylist()], np.int32)
     indices: NDArray[np.int32] = encoded.indices.to_numpy(zero_copy_only=False)
     return meaning[indices]
+
+
+def columns_table(dataset: str, columns: Mapping[str, Column]) -> pa.Table:
+    """Columns of one dataset as a table: the same as ``table`` of the records they are spelled out as."""
+    schema = DATASETS[dataset].schema
+    return pa.Table.from_arrays([_array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _array(column: Column, kind: pa.DataType) -> pa.Array:
+    if isinstance(column, Named):
+        named = pa.DictionaryArray.from_arrays(pa.array(column.codes, pa.int32()), pa.array(column.names, _TEXT))
+        text = named.dictionary_decode()
+        return text.dictionary_encode() if pa.types.is_dictionary(kind) else text
+    if isinstance(column, Lists):
+        return pa.ListArray.from_arrays(_offsets(column.lengths), _array(column.members, kind.value_type))
+    if isinstance(column, Maps):
+        keys, items = _array(column.keys, kind.key_type), _array(column.values, kind.item_type)
+        return pa.MapArray.from_arrays(_offsets(column.lengths), keys, items)
+    if isinstance(column, Parts):
+        values = [_array(column.values[:, k], part.type) for k, part in enumerate(kind)]
+        return pa.StructArray.from_arrays(values, fields=list(kind))
+    mask = np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else None
+    plain = pa.array(np.ascontiguousarray(np.ma.getdata(column)), mask=mask)
+    return plain if plain.type == kind else plain.cast(kind)
+
+
+def _offsets(lengths: NDArray[Any]) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
 
 
 def table(dataset: str, records: Iterable[StoredRecord]) -> pa.Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Thread
 from typing import Any
 
 from schemas.batches import Batch
 from schemas.clock import Clock, system_clock
+from schemas.columns import Columnar
 from schemas.errors import HistoryError
 from schemas.tables import StoredRecord
 from sinks.parquet import ParquetHistory
@@ -15,6 +17,13 @@ from sinks.parquet import ParquetHistory
 _LOOK = 0.25
 """Seconds between looks for what is due when nothing arrives."""
 _END = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Columns on their way."""
+
+    rows: Columnar
 
 
 class BackgroundHistory:
@@ -46,7 +55,11 @@ class BackgroundHistory:
         """Hand over a record."""
         self._put(record)
 
-    def _put(self, item: Batch | StoredRecord) -> None:
+    def extend(self, rows: Columnar) -> None:
+        """Hand over rows that are columns already."""
+        self._put(_Rows(rows))
+
+    def _put(self, item: Batch | StoredRecord | _Rows) -> None:
         try:
             self._queue.put_nowait(item)
         except Full:
@@ -57,6 +70,8 @@ class BackgroundHistory:
             while (item := self._next()) is not _END:
                 if isinstance(item, Batch):
                     self.history.append(item)
+                elif isinstance(item, _Rows):
+                    self.history.extend(item.rows)
                 elif item is not None:
                     self.history.add(item)
                 self._flush()

@@ -25,8 +25,9 @@ import pyarrow as pa
 
 from schemas.batches import Batch, Tick
 from schemas.clock import HOUR, Clock, seconds, system_clock
+from schemas.columns import Columnar
 from schemas.errors import HistoryError, UsageError
-from schemas.tables import DATASETS, StoredRecord, dataset_of, liquidation_table, table
+from schemas.tables import DATASETS, StoredRecord, columns_table, dataset_of, liquidation_table, table
 from sinks.files import EMPTY, explained, history_dir, lay_out, write_whole
 
 DAY = 24 * HOUR
@@ -41,7 +42,7 @@ class _Buffer:
     first: int
     since: int
     rows: int = 0
-    parts: list[Batch | StoredRecord] = field(default_factory=list)
+    parts: list[Batch | StoredRecord | pa.Table] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -117,7 +118,12 @@ class ParquetHistory:
         if dataset is not None:
             self._take(dataset, record, 1)
 
-    def _take(self, dataset: str, part: Batch | StoredRecord, rows: int) -> None:
+    def extend(self, rows: Columnar) -> None:
+        """Take rows that are columns already; nothing is written before a flush."""
+        if len(rows):
+            self._take(rows.dataset, columns_table(rows.dataset, rows.columns()), len(rows))
+
+    def _take(self, dataset: str, part: Batch | StoredRecord | pa.Table, rows: int) -> None:
         buffer = self._buffers.get(dataset)
         if buffer is None:
             buffer = self._buffers[dataset] = _Buffer(self.sequence, self._clock())
@@ -232,16 +238,23 @@ class ParquetHistory:
         self.flush()
 
 
-def _tables(dataset: str, parts: list[Batch | StoredRecord]) -> Iterator[pa.Table]:
+def _tables(dataset: str, parts: list[Batch | StoredRecord | pa.Table]) -> Iterator[pa.Table]:
     """The parts in order, neighbours of one kind together."""
     for names, group in groupby(parts, _names):
-        if names is None:
+        if names == _COLUMNS:
+            yield from group
+        elif names is None:
             yield table(dataset, group)  # type: ignore[arg-type] # no names means records
         else:
             yield _joined(list(group))
 
 
+_COLUMNS = (0, 0)
+
+
 def _names(part: Any) -> tuple[int, int] | None:
+    if isinstance(part, pa.Table):
+        return _COLUMNS
     return (id(part.instruments), id(part.assets)) if isinstance(part, Batch) else None
 
 

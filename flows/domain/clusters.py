@@ -50,9 +50,9 @@ def cleared(count: int) -> NDArray[Any]:
     return made
 
 
-def price_of(level: int) -> float:
-    """The middle of a level."""
-    return math.exp((level + 0.5) * WIDTH)
+def price_of(level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The middle of each level."""
+    return np.exp((level + 0.5) * WIDTH)
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,11 @@ from flows.domain.rolling import LARGEST, LENGTHS, LONG_N, LONG_USD, PARTIAL_USD
 from schemas.batches import Names
 from schemas.cascades import MARKET
 from schemas.clock import MINUTE, SECOND
+from schemas.columns import Column, Lists, Maps, Named, Parts, known, lists, spelled, where
 from schemas.measures import ROLLING, SCALES, Measures
 from schemas.records import VENUES
 
-_Columns = dict[str, Iterable[Any]]
+_Columns = dict[str, Column]
 _SHOWN = 0.01
 """Pairs whose decayed count fell below this are no longer told."""
 
@@ -49,76 +50,35 @@ class MeasureRows:
     rows: NDArray[Any]
     assets: Names
     under_count: UnderCount
+    dataset: str = "measures"
+    """Where they are stored."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def columns(self) -> dict[str, list[Any]]:
-        """The fields of ``Measures``, each as a list over the rows."""
+    def columns(self) -> dict[str, Column]:
+        """The fields of ``Measures``, in their order."""
         rows, factor = self.rows, self.under_count
-        made: _Columns = {
-            "asset": [self._asset(slot) for slot in rows["slot"].tolist()],
+        names = [MARKET, *(self.assets[code] for code in range(len(self.assets)))]
+        return {
+            "asset": Named(rows["slot"], names),
             "time": rows["time"],
             **_minute(rows["last"], factor),
             **_pace(rows["last"], factor),
             **_bursts(rows),
-            **self._contagion(),
+            **_contagion(rows, names),
             **_decayed(rows, factor),
             **_rolling(rows, factor),
             **_levels(rows),
-            "open_interest_usd_per_second": _known(rows["open_interest"]),
-            "funding_velocity": _known(rows["funding"][:, 0]),
-            "funding_acceleration": _known(rows["funding"][:, 1]),
-        }
-        return {
-            name: values.tolist() if isinstance(values, np.ndarray) else list(values) for name, values in made.items()
+            "open_interest_usd_per_second": known(rows["open_interest"]),
+            "funding_velocity": known(rows["funding"][:, 0]),
+            "funding_acceleration": known(rows["funding"][:, 1]),
         }
 
     def records(self) -> list[Measures]:
         """Every row as a record."""
-        columns = self.columns()
+        columns = {name: spelled(column) for name, column in self.columns().items()}
         return [Measures(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
-
-    def _asset(self, slot: int) -> str:
-        return self.assets[slot - 1] if slot else MARKET
-
-    def _contagion(self) -> _Columns:
-        rows, asset = self.rows, self._asset
-        pairs = [_pairs(row) for row in rows["ignitions"].tolist()]
-        waves = [[entry for entry in row if entry[0]] for row in _until_none(rows["wave"].tolist())]
-        shares = _ratio(rows["breadth"], rows["breadth"][:, [ACTIVE]])
-        market = rows["slot"] == 0
-        return {
-            "igniters": [[asset(pair[0]) for pair in row] for row in pairs],
-            "ignited": [[asset(pair[1]) for pair in row] for row in pairs],
-            "ignitions": [[pair[2] for pair in row] for row in pairs],
-            "ignition_seconds": [[pair[3] / pair[2] for pair in row] for row in pairs],
-            "wave": [[asset(entry[0]) for entry in row] for row in waves],
-            "wave_lags": [[(entry[1] - row[0][1]) / SECOND for entry in row] for row in waves],
-            "active_assets": _where(market, rows["breadth"][:, ACTIVE]),
-            "breadth_burst": _where(market, _known(shares[:, BURSTING])),
-            "breadth_watch": _where(market, _known(shares[:, WATCHED])),
-            "breadth_cascade": _where(market, _known(shares[:, CASCADING])),
-        }
-
-
-def _until_none(rows: list[Any]) -> Iterator[list[Any]]:
-    """Entries of each row up to the first that is none."""
-    for row in rows:
-        end = next((k for k, entry in enumerate(row) if not entry[0]), len(row))
-        yield row[:end]
-
-
-def _pairs(row: list[Any]) -> list[Any]:
-    return [pair for pair in row if pair[2] >= _SHOWN]
-
-
-def _known(values: NDArray[Any]) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124 - NaN is not itself
-
-
-def _where(mask: NDArray[np.bool_], values: Iterable[Any]) -> list[Any]:
-    return [value if told else None for told, value in zip(mask.tolist(), list(values), strict=True)]
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
@@ -128,20 +88,19 @@ def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _minute(last: NDArray[Any], factor: UnderCount) -> _Columns:
-    cover, count, usd = last["cover"], last["venue_count"], last["venue_usd"].astype(np.float64)
+    cover, count, usd = last["cover"], last["venue_count"].astype(np.float64), last["venue_usd"].astype(np.float64)
     whole = cover.sum(axis=1)
-    events = count.sum(axis=1)
     return {
-        "events": events,
+        "events": last["venue_count"].sum(axis=1),
         "complete_usd": cover[:, 0] / MICRO,
         "floor_usd": cover[:, 1:].sum(axis=1) / MICRO,
         "estimate_usd": factor.estimate(cover / MICRO),
-        "largest_share": _known(_ratio(last["largest"][:, 0], whole)),
-        "top5_share": _known(_ratio(last["largest"].sum(axis=1), whole)),
+        "largest_share": known(_ratio(last["largest"][:, 0], whole)),
+        "top5_share": known(_ratio(last["largest"].sum(axis=1), whole)),
         "whale_events": last["whales"][:, 0],
-        "whale_share": _known(_ratio(last["whales"][:, 1], whole)),
-        "effective_venues": _known(_ratio(events.astype(np.float64) ** 2, (count.astype(np.float64) ** 2).sum(axis=1))),
-        "venue_concentration": _known(_ratio((usd**2).sum(axis=1), usd.sum(axis=1) ** 2)),
+        "whale_share": known(_ratio(last["whales"][:, 1], whole)),
+        "effective_venues": known(_ratio(count.sum(axis=1) ** 2, (count**2).sum(axis=1))),
+        "venue_concentration": known(_ratio((usd**2).sum(axis=1), usd.sum(axis=1) ** 2)),
     }
 
 
@@ -169,53 +128,71 @@ def _pace(last: NDArray[Any], factor: UnderCount) -> _Columns:
     for k, side in enumerate(("long", "short")):
         velocity, acceleration, jerk = _motion(count[:, k])
         usd_velocity, usd_acceleration, _ = _motion(usd[:, k])
-        made = {
-            **made,
-            f"{side}_events_per_second": velocity,
-            f"{side}_acceleration": acceleration,
-            f"{side}_jerk": jerk,
-            f"{side}_usd_per_second": usd_velocity,
-            f"{side}_usd_acceleration": usd_acceleration,
-        }
+        made[f"{side}_events_per_second"] = velocity
+        made[f"{side}_acceleration"] = acceleration
+        made[f"{side}_jerk"] = jerk
+        made[f"{side}_usd_per_second"] = usd_velocity
+        made[f"{side}_usd_acceleration"] = usd_acceleration
     present = last["count"].sum(axis=2) > 0
     velocity, acceleration, jerk = _motion(last["count"])
     usd_velocity, usd_acceleration, _ = _motion(last["usd"] / MICRO)
-    return {
-        **made,
-        "venue_events_per_second": _by_venue(present, velocity),
-        "venue_acceleration": _by_venue(present, acceleration),
-        "venue_jerk": _by_venue(present, jerk),
-        "venue_usd_per_second": _by_venue(present, usd_velocity),
-        "venue_usd_acceleration": _by_venue(present, usd_acceleration),
-    }
-
-
-def _by_venue(present: NDArray[np.bool_], values: NDArray[np.float64]) -> list[dict[str, float]]:
-    made: list[dict[str, float]] = [{} for _ in range(len(present))]
-    rows, venues = np.nonzero(present)
-    for row, venue, value in zip(rows.tolist(), venues.tolist(), values[present].tolist(), strict=True):
-        made[row][VENUES[venue]] = value
+    for name, values in (
+        ("venue_events_per_second", velocity),
+        ("venue_acceleration", acceleration),
+        ("venue_jerk", jerk),
+        ("venue_usd_per_second", usd_velocity),
+        ("venue_usd_acceleration", usd_acceleration),
+    ):
+        made[name] = Maps(present.sum(axis=1), Named(np.nonzero(present)[1], VENUES), values[present])
     return made
 
 
 def _bursts(rows: NDArray[Any]) -> _Columns:
-    lags = [_lags(row) for row in rows["onset"].tolist()]
-    pairs = [_pairs(row) for row in rows["leads"].tolist()]
+    onset = rows["onset"][:, :N_VENUES]
+    order = np.argsort(np.where(onset == NEVER, np.iinfo(np.int64).max, onset), axis=1, kind="stable")
+    began = np.take_along_axis(onset, order, axis=1)
+    going = began != NEVER
+    lags = np.where(going, began - began[:, :1], 0) / SECOND
+    leader, follower, count, lag = _pairs(rows["leads"], VENUES)
     return {
-        "burst_started": [None if began == NEVER else began for began in rows["onset"][:, ALL].tolist()],
-        "leading_venue": [next(iter(found), None) for found in lags],
-        "venue_lags": lags,
-        "lead_venues": [[VENUES[pair[0]] for pair in row] for row in pairs],
-        "lag_venues": [[VENUES[pair[1]] for pair in row] for row in pairs],
-        "lead_bursts": [[pair[2] for pair in row] for row in pairs],
-        "lead_seconds": [[pair[3] / pair[2] for pair in row] for row in pairs],
+        "burst_started": where(rows["onset"][:, ALL] != NEVER, rows["onset"][:, ALL]),
+        "leading_venue": Named(np.where(going[:, 0], order[:, 0], len(VENUES)), [*VENUES, None]),
+        "venue_lags": Maps(going.sum(axis=1), Named(order[going], VENUES), lags[going]),
+        "lead_venues": leader,
+        "lag_venues": follower,
+        "lead_bursts": count,
+        "lead_seconds": lag,
     }
 
 
-def _lags(onsets: list[int]) -> dict[str, float]:
-    """Seconds after the earliest by venue, in that order."""
-    began = sorted((onset, v) for v, onset in enumerate(onsets[:N_VENUES]) if onset != NEVER)
-    return {VENUES[v]: (onset - began[0][0]) / SECOND for onset, v in began}
+def _pairs(pairs: NDArray[Any], names: Sequence[str]) -> tuple[Lists, Lists, Lists, Lists]:
+    """The first, the second, the count and the mean lag of each pair."""
+    told = pairs["count"] >= _SHOWN
+    length, count = told.sum(axis=1), pairs["count"][told]
+    first, second = Named(pairs["leader"][told], names), Named(pairs["follower"][told], names)
+    return Lists(length, first), Lists(length, second), Lists(length, count), Lists(length, pairs["lag"][told] / count)
+
+
+def _contagion(rows: NDArray[Any], names: Sequence[str]) -> _Columns:
+    igniter, ignited, count, lag = _pairs(rows["ignitions"], names)
+    slot, began = rows["wave"]["slot"], rows["wave"]["onset"]
+    told = np.logical_and.accumulate(slot != 0, axis=1)
+    market = rows["slot"] == 0
+    active = rows["breadth"][:, ACTIVE]
+    judged = market & (active > 0)
+    shares = _ratio(rows["breadth"], rows["breadth"][:, [ACTIVE]])
+    return {
+        "igniters": igniter,
+        "ignited": ignited,
+        "ignitions": count,
+        "ignition_seconds": lag,
+        "wave": Lists(told.sum(axis=1), Named(slot[told], names)),
+        "wave_lags": lists(told, (began - began[:, :1]) / SECOND),
+        "active_assets": where(market, active),
+        "breadth_burst": where(judged, shares[:, BURSTING]),
+        "breadth_watch": where(judged, shares[:, WATCHED]),
+        "breadth_cascade": where(judged, shares[:, CASCADING]),
+    }
 
 
 def _decayed(rows: NDArray[Any], factor: UnderCount) -> _Columns:
@@ -224,21 +201,17 @@ def _decayed(rows: NDArray[Any], factor: UnderCount) -> _Columns:
     cover = np.stack([complete, floor[:, 0], floor[:, 1]], axis=-1)
     ratio = rows["branching"]
     return {
-        "decayed_long_events": _by_scale(rows["count"][:, 0]),
-        "decayed_short_events": _by_scale(rows["count"][:, 1]),
-        "decayed_long_usd": _by_scale(rows["usd"][:, 0]),
-        "decayed_short_usd": _by_scale(rows["usd"][:, 1]),
-        "decayed_floor_usd": _by_scale(floor.sum(axis=1)),
-        "decayed_estimate_usd": _by_scale(factor.estimate(cover)),
+        "decayed_long_events": Parts(SCALES, rows["count"][:, 0]),
+        "decayed_short_events": Parts(SCALES, rows["count"][:, 1]),
+        "decayed_long_usd": Parts(SCALES, rows["usd"][:, 0]),
+        "decayed_short_usd": Parts(SCALES, rows["usd"][:, 1]),
+        "decayed_floor_usd": Parts(SCALES, floor.sum(axis=1)),
+        "decayed_estimate_usd": Parts(SCALES, factor.estimate(cover)),
         "heat": rows["heat"],
-        "branching_ratio": _known(ratio[:, 0]),
-        "branching_error": _known(ratio[:, 1]),
+        "branching_ratio": known(ratio[:, 0]),
+        "branching_error": known(ratio[:, 1]),
         "branching_minutes": ratio[:, 2],
     }
-
-
-def _by_scale(values: NDArray[np.float64]) -> list[dict[str, float]]:
-    return [dict(zip(SCALES, row, strict=True)) for row in values.tolist()]
 
 
 def _rolling(rows: NDArray[Any], factor: UnderCount) -> _Columns:
@@ -246,7 +219,6 @@ def _rolling(rows: NDArray[Any], factor: UnderCount) -> _Columns:
     minute = rows["time"] // MINUTE
     for w, (name, length) in enumerate(zip(("15m", "1h", "4h"), LENGTHS, strict=True)):
         now, before = rows["rolling"][:, w, 0], rows["rolling"][:, w, 1]
-        watched = np.clip(minute - rows["since"], 0, length)
         count, usd = now[:, LONG_N] + now[:, SHORT_N], (now[:, LONG_USD] + now[:, SHORT_USD]) / MICRO
         floor = now[:, [SAMPLED_USD, PARTIAL_USD]] / MICRO
         complete = usd - floor.sum(axis=1)
@@ -257,16 +229,13 @@ def _rolling(rows: NDArray[Any], factor: UnderCount) -> _Columns:
             (before[:, LONG_USD] + before[:, SHORT_USD]) / MICRO,
         )
         figures = (
-            watched, count, now[:, LONG_N], now[:, SHORT_N], usd, now[:, LONG_USD] / MICRO, now[:, SHORT_USD] / MICRO,
+            np.clip(minute - rows["since"], 0, length), count, now[:, LONG_N], now[:, SHORT_N],
+            usd, now[:, LONG_USD] / MICRO, now[:, SHORT_USD] / MICRO,
             complete, floor.sum(axis=1), factor.estimate(cover), _ratio(usd, count), now[:, LARGEST] / MICRO,
             rows["spread"][:, w, 0], rows["spread"][:, w, 1],
             _change(count, earlier, judged), _change(usd, earlier_usd, judged),
         )  # fmt: skip
-        table = np.stack([np.asarray(f, np.float64) for f in figures], axis=-1).tolist()
-        made[f"rolling_{name}"] = [
-            {key: None if v != v else v for key, v in zip(ROLLING, row, strict=True)}  # noqa: PLR0124 - NaN is not itself
-            for row in table
-        ]
+        made[f"rolling_{name}"] = Parts(ROLLING, known(np.stack(figures, axis=-1).astype(np.float64)))
     return made
 
 
@@ -275,21 +244,14 @@ def _change(now: NDArray[Any], before: NDArray[Any], judged: NDArray[np.bool_]) 
 
 
 def _levels(rows: NDArray[Any]) -> _Columns:
-    prices, usd, shares, longs, distances = ([] for _ in range(5))
-    told = zip(rows["clusters"].tolist(), rows["clusters_usd"].tolist(), rows["price"].tolist(), strict=True)
-    for levels, whole, price in told:
-        found = [level for level in levels if level[1] > 0.0]
-        middles = [clusters.price_of(int(level[0])) for level in found]
-        prices.append(middles)
-        usd.append([level[1] for level in found])
-        shares.append([level[1] / whole for level in found])
-        longs.append([level[2] / level[1] for level in found])
-        distances.append([middle / price - 1.0 for middle in middles])
+    level, usd, longs = (rows["clusters"][:, :, k] for k in range(3))
+    told = usd > 0.0
+    price = clusters.price_of(np.where(told, level, 0.0))
     return {
-        "price": _known(rows["price"]),
-        "level_prices": prices,
-        "level_usd": usd,
-        "level_shares": shares,
-        "level_long_shares": longs,
-        "level_distances": distances,
+        "price": known(rows["price"]),
+        "level_prices": lists(told, price),
+        "level_usd": lists(told, usd),
+        "level_shares": lists(told, _ratio(usd, rows["clusters_usd"][:, None])),
+        "level_long_shares": lists(told, _ratio(longs, usd)),
+        "level_distances": lists(told, price / rows["price"][:, None] - 1.0),
     }

@@ -19,6 +19,7 @@ from flows.keeping import Archive
 from flows.live import Live
 from flows.settings import HistorySettings
 from schemas.batches import Batch
+from schemas.columns import Columnar
 from schemas.tables import StoredRecord
 
 
@@ -30,6 +31,9 @@ class _Nowhere:
 
     def add(self, record: StoredRecord) -> None:
         """Forget a record."""
+
+    def extend(self, rows: Columnar) -> None:
+        """Forget rows."""
 
 
 def _never() -> int:

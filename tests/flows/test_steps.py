@@ -129,9 +129,13 @@ def test_the_last_events_are_remembered_however_they_are_cut(known: list[int], s
 class Kept:
     batches: list[Batch] = field(default_factory=list)
     records: list[Any] = field(default_factory=list)
+    measures: list[Any] = field(default_factory=list)
 
     def append(self, batch: Batch) -> None:
         self.batches.append(batch)
+
+    def extend(self, rows: Any) -> None:
+        self.measures.append(rows)
 
     def add(self, record: Any) -> None:
         self.records.append(record)
