@@ -12,8 +12,8 @@ from connectors.reader import Reader, ReaderLimits, ReaderTimings
 from connectors.silence import SilenceRule
 from connectors.spool import SpoolLimits
 from connectors.venue_feeds import VenueFeeds
-from flows.domain.model import CascadeModel, decoded, shipped
 from flows.domain.measures import UnderCount
+from flows.domain.model import CascadeModel, decoded, shipped
 from flows.domain.rules import LevelRule, Rules
 from flows.settings import Settings
 from schemas.clock import Clock, seconds

@@ -179,7 +179,7 @@ def run(live: Live, *, duration: float | None, headless: bool, clock: Clock) -> 
 def warm_up() -> None:
     """Compile what is compiled, in seconds the first time on a machine, so that no frame waits for it."""
     if not is_warm():
-        sys.stderr.write("compiling the window kernel: once on this machine, about 15 seconds\n")
+        sys.stderr.write("compiling the window kernel: once on this machine, about half a minute\n")
     catalogue = Catalogue()
     Seen().drop(Normaliser([], catalogue).normalise([]))
     Detector(Rules(), catalogue.assets).warm_up()

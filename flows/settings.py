@@ -205,8 +205,8 @@ class MeasureSettings(Section):
     enabled: bool = True
     """Whether it is kept and told."""
     sampled: Annotated[float, Field(ge=1)] = 2.8
-    """USD estimated for each USD told by a feed that tells at most one event per contract and second. Published averages
-    are 2.7 to 2.9; far more in the densest seconds."""
+    """USD estimated for each USD told by a feed that tells at most one event per contract and second. Published
+    averages are 2.7 to 2.9; far more in the densest seconds."""
     partial: Annotated[float, Field(ge=1)] = 1.0
     """The same for a feed that tells an unknown part of the truth; 1: no factor is known, so none is made up."""
 

@@ -25,6 +25,7 @@ from sinks.files import empty_file, marker
 KEYS: dict[str, tuple[tuple[str, ...], str]] = {
     "liquidations": (("event_id",), "receive_time"),
     "windows": (("asset", "window", "time", "count", "usd"), "time"),
+    "measures": (("asset", "time"), "time"),
     "cascades": (("cascade_id", "time", "state", "events"), "time"),
     "signals": (("signal_id",), "receive_time"),
     "open_interest": (("venue", "instrument", "event_time"), "receive_time"),
@@ -63,6 +64,26 @@ CREATE VIEW liquidations_1m AS
 
 CREATE VIEW liquidations_1h AS
   FROM files.liquidations_hours UNION ALL BY NAME FROM files.liquidations_fresh_hours;
+
+CREATE VIEW venue_leads AS
+  SELECT asset, time, unnest(lead_venues) AS leader, unnest(lag_venues) AS follower, unnest(lead_bursts) AS bursts,
+         unnest(lead_seconds) AS seconds, dt
+  FROM measures;
+
+CREATE VIEW contagion AS
+  SELECT asset, time, unnest(igniters) AS igniter, unnest(ignited) AS ignited, unnest(ignitions) AS ignitions,
+         unnest(ignition_seconds) AS seconds, dt
+  FROM measures;
+
+CREATE VIEW price_levels AS
+  SELECT asset, time, price AS last_price, unnest(level_prices) AS price, unnest(level_usd) AS usd,
+         unnest(level_shares) AS share, unnest(level_long_shares) AS long_share, unnest(level_distances) AS distance, dt
+  FROM measures;
+
+CREATE VIEW rolling AS
+  SELECT asset, time, '15m' AS length, unnest(rolling_15m), dt FROM measures
+  UNION ALL SELECT asset, time, '1h', unnest(rolling_1h), dt FROM measures
+  UNION ALL SELECT asset, time, '4h', unnest(rolling_4h), dt FROM measures;
 
 CREATE MACRO totals(hours) AS TABLE
   SELECT position, count(*) AS count, sum(notional_usd) AS usd, max(notional_usd) AS largest_usd,

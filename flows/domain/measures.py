@@ -24,7 +24,7 @@ from schemas.records import VENUES
 
 _Columns = dict[str, Column]
 _SHOWN = 0.01
-"""Pairs whose decayed count fell below this are no longer told."""
+"""Pairs whose decayed count, and levels whose decayed USD, fell below this are no longer told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +245,7 @@ def _change(now: NDArray[Any], before: NDArray[Any], judged: NDArray[np.bool_]) 
 
 def _levels(rows: NDArray[Any]) -> _Columns:
     level, usd, longs = (rows["clusters"][:, :, k] for k in range(3))
-    told = usd > 0.0
+    told = usd >= _SHOWN
     price = clusters.price_of(np.where(told, level, 0.0))
     return {
         "price": known(rows["price"]),

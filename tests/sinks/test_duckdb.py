@@ -24,8 +24,9 @@ Python = Callable[..., subprocess.Popen[str]]
 
 NOON = 1_795_262_400_000_000_000
 VIEWS = [
-    "account_events", "cascade_updates", "cascades", "dead_letters", "feeds", "funding", "liquidations",
-    "liquidations_1h", "liquidations_1m", "mark_prices", "open_interest", "signals", "trades", "windows",
+    "account_events", "cascade_updates", "cascades", "contagion", "dead_letters", "feeds", "funding", "liquidations",
+    "liquidations_1h", "liquidations_1m", "mark_prices", "measures", "open_interest", "price_levels", "rolling",
+    "signals", "trades", "venue_leads", "windows",
 ]  # fmt: skip
 
 

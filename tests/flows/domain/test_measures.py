@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flows.domain.constants import MICRO
 from flows.domain.decays import CAP, cleared, heat, take
 from flows.domain.detector import Detector
 from flows.domain.measures import UnderCount
+from flows.domain.rules import Rules
+from flows.domain.state import allocate
+from schemas.batches import Batch, LiquidationColumns
 from schemas.cascades import MARKET
 from schemas.clock import MILLISECOND, MINUTE, SECOND
 from schemas.measures import SCALES, Measures
-from schemas.records import VENUES
+from schemas.records import VENUES, Funding, OpenInterest
+from schemas.tables import columns_table, records, table
 from tests.flows.domain.conftest import T0, Event, assets, batch, histories
 from tests.flows.domain.test_detector import LAX, scored
 
@@ -260,7 +266,7 @@ class Oracle:
             sums[0] += left
             sums[1] += left * (e.position == "long")
         whole = sum(w for w, _ in worth.values())
-        ranked = sorted(worth.items(), key=lambda item: -item[1][0])[:5]
+        ranked = [level for level in sorted(worth.items(), key=lambda item: -item[1][0]) if level[1][0] >= 0.01][:5]
         assert m.level_usd == [close(w) for _, (w, _) in ranked]
         assert m.level_prices == [close(math.exp((level + 0.5) / 1000)) for level, _ in ranked]
         assert m.level_shares == [close(w / whole) for _, (w, _) in ranked]
@@ -319,3 +325,217 @@ def test_every_measure_told_is_what_counting_says(events: list[Event]) -> None:
     for rows in detector.finish(T0 + (max(e.receive or 0 for e in events) + 60_000) * MILLISECOND).measures:
         for m in rows.records():
             oracle.check(m)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal but for rounding."""
+    if isinstance(one, float) and isinstance(other, float):
+        return Near(one, 1e-6) == other
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+@settings(deadline=None, max_examples=15)
+@given(histories())
+def test_the_same_arrivals_give_the_same_measures_however_they_are_cut(events: list[Event]) -> None:
+    """Batch invariance, to the last bit: one by one, by seven, all at once."""
+    whole = measured(events)
+    assert measured(events, size=1) == whole
+    assert measured(events, size=7) == whole
+
+
+@settings(deadline=None, max_examples=15)
+@given(histories(80), st.randoms(use_true_random=False))
+def test_which_of_two_assets_is_heard_of_first_at_one_instant_does_not_matter(events: list[Event], random: Any) -> None:
+    events = [replace(e, id=n + 1) for n, e in enumerate(events)]
+    shuffled: list[Event] = []
+    for _, group in groupby(events, lambda e: (e.time, e.receive)):
+        own = [[e for e in members if e.asset == asset] for members in [list(group)] for asset in NAMES]
+        random.shuffle(own)
+        shuffled += [e for part in own for e in part]
+    one, other = measured(events), measured(shuffled)
+    assert [(m.asset, m.time) for m in one] == [(m.asset, m.time) for m in other]
+    for m, n in zip(one, other, strict=True):
+        assert all(same(getattr(m, name), getattr(n, name)) for name in m.__struct_fields__)
+
+
+@settings(deadline=None, max_examples=15)
+@given(histories(80))
+def test_asking_counts_like_telling_and_changes_nothing(events: list[Event]) -> None:
+    """Between two tellings, at the newest time known; assets, sides and venues add up to the market."""
+    names = assets()
+    detector = Detector(LAX, names, measures=FACTOR)
+    detector.process(batch(events, names))
+    before = detector.state.slot.tobytes(), detector.state.event[:10_000].tobytes()
+    asked = {asset: detector.measure(asset) for asset in (*NAMES, MARKET)}
+    assert before == (detector.state.slot.tobytes(), detector.state.event[:10_000].tobytes())
+    known = [e for e in scored(events) if e.cause != "adl"]
+    for asset, m in asked.items():
+        assert m is not None
+        oracle = Oracle(known=known)
+        oracle._minute(m, oracle.of(asset))
+        oracle._pace(m, oracle.of(asset))
+        oracle._memory(m, oracle.of(asset))
+        oracle._rolling(m, oracle.of(asset))
+        oracle._levels(m, oracle.of(asset))
+        assert m.events_per_second == Near(m.long_events_per_second + m.short_events_per_second)
+        assert m.events_per_second == Near(sum(m.venue_events_per_second.values()))
+        assert m.usd_per_second == Near(sum(m.venue_usd_per_second.values()), 1e-5)
+    market, parts = asked[MARKET], [m for asset, m in asked.items() if asset != MARKET and m is not None]
+    assert market is not None
+    for name in ("events", "complete_usd", "floor_usd", "estimate_usd", "whale_events", "events_per_second", "jerk"):
+        assert getattr(market, name) == Near(sum(getattr(m, name) for m in parts), 1e-4)
+    for name in ("count", "long_usd", "short_usd", "floor_usd", "estimate_usd"):
+        assert market.rolling_4h[name] == Near(sum(m.rolling_4h[name] or 0.0 for m in parts), 1e-4)
+
+
+@settings(deadline=None, max_examples=15)
+@given(histories(60))
+def test_columns_are_stored_as_their_records_would_be(events: list[Event]) -> None:
+    names = assets()
+    detector = Detector(LAX, names, measures=FACTOR)
+    for rows in detector.process(batch(events, names)).measures:
+        stored = columns_table("measures", rows.columns())
+        assert stored.equals(table("measures", rows.records()))
+        assert records(stored) == rows.records()
+
+
+def test_nothing_is_measured_where_nobody_asked_for_it() -> None:
+    names = assets()
+    detector = Detector(LAX, names)
+    found = detector.process(batch([Event(0), Event(3000)], names))
+    assert (len(found.windows), found.measures, detector.measure("BTC")) == (1, [], None)
+    untouched = allocate(1).slot[0]["measured"]
+    assert detector.state.slot[1]["measured"]["rolling"] == untouched["rolling"]
+    assert detector.state.slot[1]["measured"]["bursts"] == untouched["bursts"]
+
+
+def test_what_was_never_heard_of_has_no_measures() -> None:
+    detector = Detector(LAX, assets(), measures=FACTOR)
+    assert (detector.measure("BTC"), detector.measure(MARKET)) == (None, None)
+    detector.process(batch([Event(0)], detector.assets))
+    assert detector.measure("NIX") is None
+    assert (m := detector.measure("BTC")) is not None
+    assert m.events == 1
+
+
+def run_of(start: int, count: int, every: int, **what: Any) -> list[Event]:
+    return [Event(start + k * every, **what) for k in range(count)]
+
+
+def told(events: list[Event], rules: Rules = LAX) -> dict[str, Measures]:
+    """The newest measures of each asset."""
+    names = assets()
+    detector = Detector(rules, names, measures=FACTOR)
+    detector.process(batch(sorted(events, key=lambda e: e.time), names))
+    return {asset: m for asset in (*NAMES, MARKET) if (m := detector.measure(asset)) is not None}
+
+
+def test_the_venue_whose_burst_began_first_leads_and_the_lag_of_the_other_is_told() -> None:
+    """Bybit from 0.2 s, okx from 2.7 s, gate with too few events to be a burst."""
+    events = run_of(200, 8, 700, venue="bybit") + run_of(2700, 5, 900, venue="okx") + run_of(100, 2, 3000, venue="gate")
+    m = told([*events, Event(9000, asset="ETH")])["BTC"]
+    assert (m.burst_started, m.leading_venue) == (T0 + 100 * MILLISECOND, "bybit")
+    assert m.venue_lags == {"bybit": 0.0, "okx": 2.5}
+    assert (m.lead_venues, m.lag_venues, m.lead_seconds) == (["bybit"], ["okx"], [2.5])
+    assert m.lead_bursts == [Near(1.0, 1e-3)]
+
+
+def test_the_asset_whose_burst_began_first_ignites_the_others() -> None:
+    """SOL from 1 s, BTC from 5 s; ETH has no burst. A wave of two in a market of three."""
+    events = run_of(1000, 20, 500, asset="SOL") + run_of(5000, 20, 400, asset="BTC") + run_of(5000, 3, 900, asset="ETH")
+    found = told(events)
+    market = found[MARKET]
+    assert (market.wave, market.wave_lags) == (["SOL", "BTC"], [0.0, 4.0])
+    assert (market.igniters, market.ignited, market.ignition_seconds) == (["SOL"], ["BTC"], [4.0])
+    assert (found["BTC"].igniters, found["SOL"].igniters, found["ETH"].igniters) == (["SOL"], [], [])
+    assert (market.active_assets, market.breadth_burst) == (3, Near(2 / 3))
+    assert market.breadth_watch == 1.0
+    assert market.breadth_cascade is not None
+    assert 0.0 < market.breadth_cascade <= 1.0
+
+
+def test_a_steady_rate_is_no_burst_and_three_times_it_is() -> None:
+    """One event a second for six minutes, then four a second."""
+    calm = run_of(0, 360, 1000)
+    assert told(calm)["BTC"].burst_started is None
+    stormy = told(calm + run_of(360_000, 60, 250))["BTC"]
+    assert stormy.burst_started is not None
+    assert T0 + 351 * SECOND <= stormy.burst_started <= T0 + 360 * SECOND
+
+
+def test_largest_events_and_whales_by_hand() -> None:
+    m = told([Event(k, usd=usd) for k, usd in enumerate([600_000, 100_000, 99_999, 1, 100_000, 100_000, 100_000])])[
+        "BTC"
+    ]
+    assert (m.whale_events, m.whale_share) == (5, Near(1_000_000 / 1_100_000))
+    assert (m.largest_share, m.top5_share) == (Near(600_000 / 1_100_000), Near(1_000_000 / 1_100_000))
+
+
+def test_a_capped_feed_is_a_floor_and_an_estimate_beside_a_complete_one() -> None:
+    """Never summed silently: 1000 in full, 400 sampled, 200 partial."""
+    m = told([
+        Event(0, usd=1000), Event(1, usd=400, coverage="sampled"), Event(2, usd=200, coverage="partial"),
+    ])["BTC"]  # fmt: skip
+    assert (m.complete_usd, m.floor_usd, m.estimate_usd) == (1000, 600, 1000 + 2.5 * 400 + 1.5 * 200)
+    assert (m.usd_per_second, m.floor_usd_per_second, m.estimate_usd_per_second) == (160, 60, Near(230))
+
+
+def test_a_quarter_of_an_hour_is_compared_with_the_one_before() -> None:
+    """Ten events of 100 USD, then thirty of 200: three times the events, six times the USD."""
+    first = run_of(0, 10, 80_000, usd=100)
+    second = run_of(15 * 60_000, 30, 29_000, usd=200)
+    m = told([*first, *second, Event(30 * 60_000 + 500)])["BTC"]
+    figures = m.rolling_15m
+    assert (figures["count"], figures["usd"], figures["largest_usd"], figures["mean_usd"]) == (30, 6000, 200, 200)
+    assert (figures["count_change"], figures["usd_change"]) == (2.0, 5.0)
+    assert (m.rolling_1h["count"], m.rolling_1h["minutes"], m.rolling_1h["count_change"]) == (40, 30, None)
+
+
+def test_price_levels_are_relative_and_forgotten() -> None:
+    """Ten basis points wide at any price; what is 51 % away takes the place; after weeks nothing is left."""
+    m = told([*run_of(0, 3, 100, price=50_020.0, usd=500), Event(400, price=50_300.0, usd=900)])["BTC"]
+    assert m.level_usd == [Near(1500, 1), Near(900, 1)]
+    assert m.level_prices[0] == Near(50_020.0, relative=0.0005)
+    assert m.level_distances[0] == Near(50_020 / 50_300 - 1, 0.0006)
+    far = math.exp(0.0005 + 0.512) * 100
+    assert told([Event(0, price=math.exp(0.0005) * 100), Event(1, price=far, usd=7)])["BTC"].level_usd == [
+        Near(7, 1e-3)
+    ]
+    old = told([Event(0, usd=1e9, price=10.0), Event(60 * 86_400_000, usd=3, price=11.0)])["BTC"]
+    assert old.level_usd == [Near(3.0)]
+
+
+def test_open_interest_and_funding_move_at_their_own_pace() -> None:
+    """600 BTC fewer in a minute at 100 USD: -1000 USD/s. Funding 1, 3, 8 bp over three hours: +5 bp/h, +3 bp/h²."""
+    names = assets("BTC")
+    detector = Detector(LAX, names, measures=FACTOR)
+    hour = 3600 * SECOND
+
+    def context(record: Any) -> None:
+        detector.process(Batch(LiquidationColumns.empty(), (), names, [(0, record)]))
+
+    for k, rate in enumerate((0.0001, 0.0003, 0.0008)):
+        at = T0 + k * hour
+        context(Funding("bybit", "X", "BTC", rate, 8.0, rate * 1095, None, at, at))
+    late = T0 + 2 * hour
+    for time, quantity in ((late, 10_000.0), (late + MINUTE, 9_400.0)):
+        context(OpenInterest("bybit", "X", "BTC", quantity, None, time, time))
+    event = Event((2 * hour + MINUTE) // MILLISECOND, price=100.0)
+    detector.process(batch([event], names))
+    m, market = detector.measure("BTC"), detector.measure(MARKET)
+    assert m is not None
+    assert market is not None
+    assert m.open_interest_usd_per_second == market.open_interest_usd_per_second == Near(-1000.0)
+    assert (m.funding_velocity, m.funding_acceleration) == (Near(0.0005, 1e-12), Near(0.0003, 1e-12))
+    detector.process(batch([Event((2 * hour + 10 * MINUTE) // MILLISECOND, price=100.0)], names, 2))
+    assert (m := detector.measure("BTC")) is not None
+    assert m.open_interest_usd_per_second is None
+
+
+def test_twenty_thousand_events_of_one_second_are_all_measured() -> None:
+    m = told([Event(k // 23, id=k + 1, usd=10.0, asset=NAMES[k % 3]) for k in range(22_558)])[MARKET]
+    assert (m.events, m.complete_usd, m.events_per_second) == (22_558, 225_580.0, 2255.8)
