@@ -1,10 +1,10 @@
-"""``liquidations.v1``, ``market.v1`` → ``windows.v1``, ``cascades.v1``, ``signals.v1`` (and ``deadletters.v1``).
+"""``liquidations.v1``, ``market.v1`` → ``windows.v1``, ``measures.v1``, ``cascades.v1``, ``signals.v1``.
 
-Reads: forced closes and their context. Writes: windows, cascades and signals of each asset, and of the market. Key: the
-asset (cascades: their id). Guarantee: at least once with deterministic ids and content; a double adds nothing. Each
-partition is thought about by itself, in its own order, and the market by one shard that reads them all (its figures
-come a quarter of a second later, see ``flows.domain.shard``). One that is told
-where to begin reads the last minutes before it first, silently, so that its windows are full when it speaks.
+Reads: forced closes and their context. Writes: windows, measures, cascades and signals of each asset, and of the market
+(and ``deadletters.v1``). Key: the asset (cascades: their id). Guarantee: at least once with deterministic ids and
+content; a double adds nothing. Each partition is thought about by itself, in its own order, and the market by one shard
+that reads them all (its figures come a quarter of a second later, see ``flows.domain.shard``). One that is told where
+to begin reads the last minutes before it first, silently, so that its windows are full when it speaks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bytewax.operators import StatefulBatchLogic
 
 from connectors.kafka import Arrivals, KafkaSource, Run
 from flows import assembly, metrics
+from flows.domain.measures import UnderCount
 from flows.domain.rules import Rules
 from flows.domain.shard import Shard, Told
 from flows.reading import RunReader, schemas
@@ -56,7 +57,8 @@ def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     flow = Dataflow("cascades")
     arrivals = op.input("closes", flow, source)
     pieces = op.flat_map("shards", arrivals, PieceReader(worker.bus, source).read)
-    made = ShardLogic.maker(assembly.rules(worker.settings), seconds(said.slack), worker.clock)
+    measures = assembly.under_count(worker.settings)
+    made = ShardLogic.maker(assembly.rules(worker.settings), seconds(said.slack), measures, worker.clock)
     told = op.stateful_batch("detect", pieces, made)
     messages = op.flat_map_batch(
         "messages", op.key_rm("unkey", told), lambda runs: [keyed(m) for run in runs for m in run]
@@ -110,22 +112,26 @@ _UNUSED = schemas(MarkPrice, Trade)
 class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
     """Drives one shard, and says what it tells as messages."""
 
-    def __init__(self, rules: Rules, slack: int, clock: Clock, resume: bytes | None) -> None:
-        self._rules, self._slack, self._clock, self._resume = rules, slack, clock, resume
+    def __init__(
+        self, rules: Rules, slack: int, measures: UnderCount | None, clock: Clock, resume: bytes | None
+    ) -> None:
+        self._rules, self._slack, self._measures, self._clock, self._resume = rules, slack, measures, clock, resume
         self._shard: Shard | None = None
         self._ticked: dict[int, int] = {}
         self._open = 0
 
     @classmethod
-    def maker(cls, rules: Rules, slack: int, clock: Clock) -> Callable[[bytes | None], ShardLogic]:
+    def maker(
+        cls, rules: Rules, slack: int, measures: UnderCount | None, clock: Clock
+    ) -> Callable[[bytes | None], ShardLogic]:
         """What the engine calls for each key."""
-        return lambda resume: cls(rules, slack, clock, resume)
+        return lambda resume: cls(rules, slack, measures, clock, resume)
 
     def on_batch(self, values: list[Piece]) -> tuple[list[list[Outgoing]], bool]:
         """What the pieces bring about, in their order."""
         if self._shard is None:
             # The engine does not say which key it makes a logic for; its first piece does.
-            self._shard = Shard(values[0].shard, self._rules, self._slack, self._resume)
+            self._shard = Shard(values[0].shard, self._rules, self._slack, self._resume, self._measures)
         out = [message for piece in values for message in self._take(self._shard, piece)]
         metrics.cascades_open.inc(self._shard.open_cascades - self._open)
         self._open = self._shard.open_cascades
@@ -162,7 +168,8 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
             stage = "market" if shard.name == MARKET else "cascades"
             metrics.stage_seconds.labels(stage).observe(max(self._clock() - told.received, 0) / SECOND)
         windows = (window for rows in found.windows for window in rows.records())
-        return [*map(encode, found.records), *map(encode, windows)]
+        measures = (record for rows in found.measures for record in rows.records())
+        return [*map(encode, found.records), *map(encode, windows), *map(encode, measures)]
 
     def snapshot(self) -> bytes:
         """Everything of the shard."""

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.cascades import CascadeUpdate, Signal, WindowMetrics
+from schemas.measures import Measures
 from schemas.orders import ExecutionReport, OrderIntent
 from schemas.records import AccountEvent, DeadLetter, FeedStatus, Funding, Liquidation, MarkPrice, OpenInterest, Trade
 
@@ -78,6 +79,7 @@ MARKET = Topic(
 )
 ACCOUNT = Topic("account.v1", "the desk's own fills and forced events", (AccountEvent,), ("asset",), 30 * DAY)
 WINDOWS = Topic("windows.v1", "the six trailing windows", (WindowMetrics,), ("asset",), DAY)
+MEASURES = Topic("measures.v1", "what is known beyond the windows, each second", (Measures,), ("asset",), DAY)
 CASCADES = Topic(
     "cascades.v1", "cascades opening, changing, closing", (CascadeUpdate,), ("cascade_id",), 30 * DAY, True
 )
@@ -97,7 +99,19 @@ DEAD_LETTERS = Topic("deadletters.v1", "what could not be understood", (DeadLett
 TOPICS: Mapping[str, Topic] = MappingProxyType(
     {
         topic.name: topic
-        for topic in (RAW, LIQUIDATIONS, MARKET, ACCOUNT, WINDOWS, CASCADES, SIGNALS, EXECUTIONS, FEEDS, DEAD_LETTERS)
+        for topic in (
+            RAW,
+            LIQUIDATIONS,
+            MARKET,
+            ACCOUNT,
+            WINDOWS,
+            MEASURES,
+            CASCADES,
+            SIGNALS,
+            EXECUTIONS,
+            FEEDS,
+            DEAD_LETTERS,
+        )
     }
 )
 """Every topic by its name."""
@@ -115,6 +129,7 @@ IDENTITY: Mapping[type[Struct], tuple[str, ...]] = MappingProxyType(
         Trade: ("venue", "instrument", "trade_id"),
         AccountEvent: ("event_id",),
         WindowMetrics: ("asset", "window", "time"),
+        Measures: ("asset", "time"),
         CascadeUpdate: ("cascade_id", "state", "time"),
         Signal: ("signal_id",),
         OrderIntent: ("intent_id",),

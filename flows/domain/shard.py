@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from flows.domain.detector import Detections, Detector, WindowRows
 from flows.domain.duplicates import Seen
+from flows.domain.measures import MeasureRows, UnderCount
 from flows.domain.packing import packed, unpacked
 from flows.domain.rules import Rules
 from schemas.batches import Batch, LiquidationColumns, Names, Tick
@@ -56,13 +57,16 @@ class Shard:
 
     :arg name: the partition, or ``MARKET`` for figures over all of them.
     :arg slack: nanoseconds the bus may hold up an event before silence is believed.
+    :arg measures: as of the detector. An asset's contagion is that among the assets of its partition.
     """
 
-    def __init__(self, name: str, rules: Rules, slack: int, resume: bytes | None = None) -> None:
+    def __init__(
+        self, name: str, rules: Rules, slack: int, resume: bytes | None = None, measures: UnderCount | None = None
+    ) -> None:
         self.name, self.fresh = name, resume is None
         self._slack, self._reorder = slack, REORDER if name == MARKET else 0
         self.assets = Names()
-        self._detector = Detector(rules, self.assets)
+        self._detector = Detector(rules, self.assets, measures=measures)
         self._seen = Seen(_ROOM)
         self._ids: deque[tuple[int, NDArray[np.uint64]]] = deque()
         self._context: deque[tuple[int, MarketRecord]] = deque()
@@ -72,6 +76,7 @@ class Shard:
         self._coded: Names | None = None
         if resume is not None:
             self._restore(resume)
+            self._detector.state.shard["measures"] = measures is not None
 
     @property
     def open_cascades(self) -> int:
@@ -189,6 +194,11 @@ class Shard:
         """The market's figures are told by the one shard that reads everything, an asset's by its own."""
         market = self.name == MARKET
         found.records = [record for record in found.records if (record.asset == MARKET) == market]
+        found.measures = [
+            MeasureRows(mine, rows.assets, rows.under_count)
+            for rows in found.measures
+            if len(mine := rows.rows[(rows.rows["slot"] == 0) == market])
+        ]
         found.windows = [rows for all_rows in found.windows if len(rows := _chosen(all_rows, market=market))]
         return found
 
@@ -201,7 +211,8 @@ def _chosen(rows: WindowRows, *, market: bool) -> WindowRows:
 def _joined(first: Detections, second: Detections) -> Detections:
     return Detections(
         first.records + second.records,
-        first.windows + second.windows,
+        windows=first.windows + second.windows,
+        measures=first.measures + second.measures,
         scored=first.scored + second.scored,
         late=first.late + second.late,
     )

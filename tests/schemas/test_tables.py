@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from schemas.batches import LIQUIDATION_COLUMNS, Batch, LiquidationColumns, Names
 from schemas.cascades import COMPONENTS
 from schemas.errors import HistoryError
+from schemas.measures import ROLLING, SCALES
 from schemas.records import Control, DeadLetter, Liquidation
 from schemas.tables import (
     DATASETS,
@@ -46,6 +47,9 @@ def of_type(kind: Any, name: str) -> st.SearchStrategy[Any]:
         values = of_type(get_args(kind)[1], name)
         if name in {"components", "weights"}:
             return st.fixed_dictionaries(dict.fromkeys(COMPONENTS, values))
+        if name.startswith(("rolling_", "decayed_")):
+            keys = ROLLING if name.startswith("rolling_") else SCALES
+            return st.fixed_dictionaries(dict.fromkeys(keys, values))
         return st.dictionaries(TEXT, values, max_size=3)
     plain: dict[Any, st.SearchStrategy[Any]] = {
         str: TEXT, float: NUMBERS, int: INTEGERS, bool: st.booleans(), bytes: st.binary(max_size=9),
