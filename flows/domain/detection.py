@@ -51,8 +51,6 @@ class Detector:
     urgent_until: dict[str, int] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     """Venues whose stream does not speak: nothing is opened there."""
-    unwatched: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Legs whose distance to liquidation is not known, and why: for people to see."""
     _apart_since: dict[str, int] = field(default_factory=dict)
     _raised: set[str] = field(default_factory=set)
 
@@ -124,14 +122,9 @@ class Detector:
 
     def _near(self, pair: PairSight) -> list[OrderIntent]:
         for leg in pair.legs if pair.working is None else ():
-            key = (leg.leg.venue, leg.leg.instrument)
-            away = distance(leg)
-            if leg.quantity and away is None:
-                self.unwatched[key] = "mark or liquidation price is not told"
-                continue
-            self.unwatched.pop(key, None)
-            if away is not None and in_danger(leg, self.policy.margin_danger):
-                cause = _digest(f"{_case(pair)} near {key}")
+            # What is not known is an alarm of the executor, and no reason to trade.
+            if distance(leg) is not None and in_danger(leg, self.policy.margin_danger):
+                cause = _digest(f"{_case(pair)} near {leg.leg.venue} {leg.leg.instrument}")
                 return self._react(self.policy.margin, pair, cause, "MARGIN", "margin", leg.at)
         return []
 

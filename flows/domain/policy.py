@@ -47,9 +47,16 @@ def distance(leg: LegSight) -> Decimal | None:
 
 
 def in_danger(leg: LegSight, near: Decimal) -> bool:
-    """Whether the leg is nearer to its liquidation price than that, or nobody knows how near."""
+    """Whether the leg is nearer to its liquidation price than that, or nobody knows the mark.
+
+    A venue that tells the mark and names no liquidation price sees none within reach.
+    """
+    if not leg.quantity:
+        return False
+    if leg.known is None or leg.known.mark_price is None:
+        return True
     away = distance(leg)
-    return bool(leg.quantity) and (away is None or away < near)
+    return away is not None and away < near
 
 
 def reaction(signal: Signal, pair: PairSight, policy: Policy) -> Reaction:

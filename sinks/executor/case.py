@@ -31,8 +31,13 @@ class LegView(Struct, frozen=True, kw_only=True):
     book: Book | None = None
     book_at: int = 0
     """When the book was asked for."""
+    mark: Decimal | None = None
+    """Told with the position."""
+    mark_at: int = 0
     read_at: int = 0
     """When its position was last asked for, answered or not."""
+    speaking: bool = False
+    """Whether its venue's private stream speaks."""
     busy: bool = False
     """An action for it is under way."""
     not_before: int = 0
@@ -54,9 +59,12 @@ class Ladder(Struct, frozen=True, kw_only=True):
 class Watchfulness(Struct, frozen=True, kw_only=True):
     """How fresh knowledge has to be. Nanoseconds."""
 
-    position: int = 2 * SECOND
-    """A position seen so long before an emergency began still counts for its first step."""
+    position: int = 6 * SECOND
+    """A position seen so long before an emergency began still counts for its first step, if the stream would have
+    told of a change."""
     book: int = SECOND
+    mark: int = 6 * SECOND
+    """The first step may be priced off a mark that old: missing costs a step, a book a round trip every time."""
     reread: int = 100 * MILLISECOND
     """Between two reads of one venue's positions."""
 
@@ -154,19 +162,31 @@ def chase(
         wait = case.ladder.interval if len(tried) < len(case.ladder.slippage) else case.ladder.patience
         if now < tried[-1].prepared + wait:
             return Wait(tried[-1].prepared + wait)
-    if leg.rules is None or leg.book is None or leg.book_at < now - case.fresh.book:
+    if leg.rules is None:
         return ReadBook(leg.key)
     slippage = case.ladder.slippage[min(first + len(tried), len(case.ladder.slippage) - 1)]
-    reference = touch(leg.book, side)
+    reference, mark, seen = _reference(leg, case, side, now, hasty=not tried and first == 0)
     if reference is None:
-        return ReadBook(leg.key) if now >= leg.book_at + case.fresh.reread else Wait(leg.book_at + case.fresh.reread)
+        again = leg.book_at + case.fresh.reread
+        return ReadBook(leg.key) if seen < now - case.fresh.book or now >= again else Wait(again)
     limit = reference * (1 + slippage if side == "buy" else 1 - slippage)
-    reduces = intent != "hedge"
     return Place(
         leg=leg.key, intent=intent, side=side, quantity=quantity, price=priced(limit, leg.rules.tick, side),
-        time_in_force="ioc", reduce_only=reduces, baseline=held, mark_price=leg.book.mark_price or reference,
-        mark_time=leg.book_at, why=f"step {len(tried)}, {slippage:%} beyond {reference:f}, holding {held:f}",
+        time_in_force="ioc", reduce_only=intent != "hedge", baseline=held, mark_price=mark, mark_time=seen,
+        why=f"step {len(tried)}, {slippage:%} beyond {reference:f}, holding {held:f}",
     )  # fmt: skip
+
+
+def _reference(
+    leg: LegView, case: Case, side: OrderSide, now: int, *, hasty: bool
+) -> tuple[Decimal | None, Decimal | None, int]:
+    """The price to start from, the mark, and when both were seen."""
+    if leg.book is not None and leg.book_at >= now - case.fresh.book:
+        start = touch(leg.book, side)
+        return start, leg.book.mark_price or start, leg.book_at
+    if hasty and leg.mark_at >= now - case.fresh.mark:
+        return leg.mark, leg.mark, leg.mark_at
+    return None, None, 0
 
 
 def touch(book: Book, side: OrderSide) -> Decimal | None:
@@ -182,7 +202,7 @@ def too_small(leg: LegView, quantity: Decimal) -> bool:
     """Whether no order of the contract can be that small. An unknown contract has no smallest order yet."""
     if leg.rules is None:
         return False
-    price = touch(leg.book, "sell") if leg.book else None
+    price = touch(leg.book, "sell") if leg.book else leg.mark
     notional = quantity * price if price is not None else None
     return (
         quantized(quantity, leg.rules.step) <= 0

@@ -30,8 +30,7 @@ class Emergency(Struct, frozen=True, kw_only=True):
 
 def decide(case: Case, rules: Emergency, now: int) -> Decision:
     """The next actions, or the end, of an emergency."""
-    since = case.intent.detected - case.fresh.position
-    stands = tuple(stand(leg, case, since, now) for leg in case.legs)
+    stands = tuple(stand(leg, case, _since(leg, case), now) for leg in case.legs)
     held = [quantity if isinstance(quantity, Decimal) else None for quantity in stands]
     steps: list[Action | Wait] = [step for step in stands if not isinstance(step, Decimal)]
     if held[0] is not None and held[1] is not None:
@@ -41,6 +40,11 @@ def decide(case: Case, rules: Emergency, now: int) -> Decision:
     else:
         steps += _cover(case, rules, now)
     return _decision(case, rules, steps, now)
+
+
+def _since(leg: LegView, case: Case) -> int:
+    """How old a position may be when the case begins: what a stream would have told of may be older."""
+    return case.intent.detected - (case.fresh.position if leg.speaking else 0)
 
 
 def net_of(case: Case) -> Decimal | None:
@@ -95,7 +99,7 @@ def _unwind(case: Case, rules: Emergency, now: int) -> list[Action | Wait]:
 
 
 def _toward(hedge: LegView, case: Case, rules: Emergency, target: Decimal, now: int) -> list[Action | Wait]:
-    held = stand(hedge, case, case.intent.detected - case.fresh.position, now)
+    held = stand(hedge, case, _since(hedge, case), now)
     if not isinstance(held, Decimal):
         return [held]
     if not hedge.attempts and held:

@@ -157,11 +157,21 @@ class Executor:
             case Fill():
                 ours = self.journal.has_client_id(name, event.client_id)
                 if self.records.add_fills([event], now) and not ours:
-                    self._hurry[name].set()
+                    self._forced(name, event, now)
                 self._notice((name, event.instrument), event, ours=ours)
             case AccountEvent():
                 self._learn(name, event, now)
                 self._notice((name, event.instrument), event, ours=self.journal.has_client_id(name, event.client_id))
+
+    def _forced(self, name: str, fill: Fill, now: int) -> None:
+        """A fill that is not ours: what all fills leave is what is held, until queries surely say so."""
+        key = (name, fill.instrument)
+        left = self.records.accounted(key)
+        if left is not None and fill.cause in {"liquidation", "adl"}:
+            visibility = self.world.venues[name].caps.visibility
+            if self.world.contract(key).holding.told(left, fill.time, now, visibility):
+                self.journal.observe(name, fill.instrument, left, fill.cause)
+        self._hurry[name].set()
 
     def _learn(self, name: str, event: AccountEvent, now: int) -> None:
         """What an account event says about the position.
@@ -242,8 +252,8 @@ class Executor:
         """A leg nobody can say the distance to liquidation of is not watched over: that has to be known."""
         for leg in sight.legs:
             known = leg.known
-            if known is not None and (known.mark_price is None or known.liquidation_price is None):
-                detail = f"{leg.leg.venue} tells no mark or liquidation price of {leg.leg.instrument}"
+            if known is not None and known.mark_price is None:
+                detail = f"{leg.leg.venue} tells no mark price of {leg.leg.instrument}"
                 self._raise(f"{sight.pair.pair} {leg.leg.venue}", "unwatched", detail, sight.pair)
 
     async def _beat(self) -> None:
@@ -285,8 +295,9 @@ class Executor:
         venue = self.world.venues[name]
         for _ in range(2):
             venue.budget.spend(self._clock())
-        orders, _, _ = await asyncio.gather(
+        orders, _, _, _ = await asyncio.gather(
             answered(venue.port.open_orders),
+            self._performer.read_rules(name, venue.port),
             self._performer.read_fills(name, venue.port),
             self._performer.read_account(name, venue.port),
         )

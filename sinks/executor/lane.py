@@ -132,7 +132,9 @@ class Lane:
         return LegView(
             key=key, holding=contract.holding, caps=venue.caps, attempts=self._records.on(key, ids),
             rules=contract.rules, book=contract.book, book_at=contract.book_at, read_at=contract.read_at,
-            busy=key in self._busy, not_before=contract.not_before, failing_since=min(failing, default=None),
+            mark=contract.known.mark_price if contract.known else None, mark_at=contract.known_at,
+            speaking=venue.speaking, busy=key in self._busy, not_before=contract.not_before,
+            failing_since=min(failing, default=None),
         )  # fmt: skip
 
     def _hedge(self, pair: Pair, ids: list[str]) -> LegView | None:

@@ -157,6 +157,14 @@ class Performer:
             if contract.rules is None:
                 contract.not_before = self._clock() + _AGAIN
 
+    async def read_rules(self, name: str, port: VenuePort) -> None:
+        """The rules of every contract that may be traded there, before they are needed."""
+        for key, contract in self._world.contracts.items():
+            if key[0] == name and contract.rules is None:
+                self._world.venues[name].budget.spend(self._clock())
+                rules = await answered(port.rules, key[1])
+                contract.rules = None if isinstance(rules, Unknown) else rules
+
     def _current(self, attempt: Attempt) -> Attempt:
         """The attempt as it is known by now: the stream may have told of it meanwhile."""
         return self._records.attempts.get((attempt.order.venue, attempt.client_id), attempt)
@@ -234,7 +242,8 @@ class Performer:
             intent_id=intent.intent_id, ordinal=ordinal, order=verdict.order, request=request,
             baseline=action.baseline, epoch=self._records.journal.epoch or 0, prepared=now, gone=request.valid_until,
         )  # fmt: skip
-        self._records.insert(intent, root.order.intent_id)
+        if intent is not root.order:
+            self._records.insert(intent, root.order.intent_id)
         self._records.prepare(attempt, pair, action.why)
         await self._send(attempt, port)
 

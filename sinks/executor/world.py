@@ -63,6 +63,7 @@ class Contract:
     read_at: int = 0
     not_before: int = 0
     known: Known | None = None
+    known_at: int = 0
     refusing_since: int | None = None
     """Since when orders come to nothing."""
 
@@ -102,7 +103,7 @@ class World:
         changed = []
         for key, contract in ours:
             position = account.position(key[1])
-            contract.known = position if isinstance(position, Known) else None
+            contract.known, contract.known_at = position if isinstance(position, Known) else None, asked
             quantity = Decimal(0) if isinstance(position, Flat) else position.quantity
             if contract.holding.read(quantity, asked, accounted(key), self.trust):
                 changed.append(key)

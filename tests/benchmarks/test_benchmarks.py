@@ -33,6 +33,7 @@ CONSERVED = {
     "kafka": ["hop, 1 partition: lost of", "hop, 12 partitions: lost of", "catching up: lost of"],
     "hops": ["12 partitions, bare client: lost of", "12 partitions: lost of"],
     "catchup": [],
+    "executor": ["orders beyond one for each of"],
     "history100m": ["history: lost of", "hours that differ"],
 }  # fmt: skip
 """How the rows that say nothing was lost begin."""

@@ -21,7 +21,7 @@ from connectors.simulator.trading import FaultKind, VirtualTime
 from sinks.executor.executor import Executor
 from tests.sinks.executor.scenes import BTC, DESK, STEP, Crash, Scene
 
-HISTORIES = int(os.environ.get("BREAKWATER_HISTORIES", "1000"))
+HISTORIES = int(os.environ.get("BREAKWATER_HISTORIES", "400"))
 """Examples of each law."""
 NAMES = ("aster", "lighter", "extended", "hyperliquid", "binance_usdm")
 PASSING: tuple[FaultKind, ...] = (

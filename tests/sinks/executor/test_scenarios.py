@@ -151,7 +151,7 @@ def test_where_the_other_venue_is_away_a_third_carries_the_difference_until_it_i
     assert [scene.held(name) for name in scene.names] == [0, 0, 0]
     kinds = [intent.intent for intent in scene.intents()]
     assert kinds == ["emergency_close", "hedge", "unwind_hedge"]
-    assert {what for _, what, _, _ in scene.journal.alarms()} == {"hedged", "not_flat"}
+    assert {what for _, what, _, _ in scene.journal.alarms()} == {"hedged", "not_flat", "outage"}
 
 
 def test_everything_told_again_changes_nothing() -> None:
