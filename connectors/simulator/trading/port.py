@@ -50,6 +50,7 @@ class _Signed(Struct, frozen=True):
     signature: str
 
 
+_KEPT = 100_000
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder(_Signed).decode
 
@@ -68,8 +69,8 @@ class SimulatedPort:
         self._timeout = timeout / SECOND
         self._nonce = venue.next_nonce(account, key) - 1 if venue.profile.nonces.rule == "sequential" else 0
         self._leave: list[Callable[[], None]] = []
-        self.sent: list[SignedRequest] = []
-        """Every request that went over the wire, in order, for tests that compare it with a journal."""
+        self.sent: deque[SignedRequest] = deque(maxlen=_KEPT)
+        """The requests that went over the wire, in order, for tests that compare it with a journal."""
 
     @property
     def capabilities(self) -> Capabilities:

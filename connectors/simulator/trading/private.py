@@ -27,6 +27,8 @@ class View:
         self._lag = lag
         self._pending: deque[tuple[int, OrderStatus | Fill | tuple[str, Decimal]]] = deque()
         self._orders: dict[str, OrderStatus] = {}
+        self._same: dict[tuple[str, str], list[str]] = {}
+        """Orders by contract and client id, oldest first."""
         self._fills: list[Fill] = []
         self._quantities: dict[str, Decimal] = {}
 
@@ -39,6 +41,8 @@ class View:
         while pending and pending[0][0] <= now:
             match pending.popleft()[1]:
                 case OrderStatus() as status:
+                    if status.order_id not in self._orders:
+                        self._same.setdefault((status.instrument, status.client_id), []).append(status.order_id)
                     self._orders[status.order_id] = status
                 case Fill() as fill:
                     self._fills.append(fill)
@@ -48,7 +52,7 @@ class View:
     def order(self, instrument: str, client_id: str, now: int) -> OrderStatus | None:
         """The order of that client id; of several the living one, else the newest."""
         self._catch_up(now)
-        same = [o for o in self._orders.values() if o.client_id == client_id and o.instrument == instrument]
+        same = [self._orders[order_id] for order_id in self._same.get((instrument, client_id), ())]
         return next((o for o in same if o.state not in FINAL), same[-1] if same else None)
 
     def orders(self, now: int) -> list[OrderStatus]:
