@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from connectors.simulator.trading import Agenda, Faults, Window
+from connectors.simulator.trading import Agenda, Faults, Window, profile
 from connectors.simulator.trading.commands import Deadman, Envelope, Place
 from schemas.clock import HOUR, SECOND
 from schemas.orders import FINAL, TimeInForce
@@ -207,3 +207,14 @@ def test_nonces_count_up_at_lighter_and_lie_in_a_window_at_aster() -> None:
         venue.execute(place("gtc", reduce_only=False, client_id=str(n), nonce=k)).reason for n, k in enumerate(tried)
     ]
     assert found == ["", "nonce_used", "", "nonce_wrong", "nonce_wrong"]
+
+
+def test_a_reduce_only_order_under_way_does_not_cross_zero_when_the_position_goes_meanwhile() -> None:
+    """Lighter holds takers back 300 ms; in between most of the position is deleveraged."""
+    agenda = Agenda(START)
+    venue = open_venue(agenda, style=profile("lighter"))
+    venue.grant("desk", ETH, Decimal(5))
+    venue.desk.place("desk", order("sell", "5", "2990", reduce_only=True))
+    venue.deleverage("desk", ETH, Decimal(4))
+    agenda.run_until(agenda.now + SECOND)
+    assert venue.ledger.wallets["desk"].quantity(ETH) == 0
