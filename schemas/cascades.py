@@ -160,7 +160,7 @@ class Signal(Struct, frozen=True, gc=False, tag_field="kind", tag="signal"):
     raw: dict[str, float | None] = {}
     """What each component was made of: events/s and events/s² (events of capped feeds weighted), USD/s, effective
     number of venues, funding per 8 h, fall of open interest as a fraction."""
-    full: dict[str, float] = {}
+    full_scale: dict[str, float] = {}
     """The raw figure at which each component is 1."""
     boost: float = 1.0
     """What the weighted sum was multiplied by."""

@@ -139,7 +139,7 @@ DATASETS: dict[str, Dataset] = {
             "signals", Signal, "event_time", signal_id=_TEXT, asset=_NAME, level=_NAME, previous=_NAME, score=_FLOAT,
             components=_PARTS, weights=_PARTS, context=_FIGURES, boosted=_BOOL, side=_NAME,
             events_per_second=_FLOAT, usd_per_second=_FLOAT, acceleration=_FLOAT, window=_NAME, cascade_id=_TEXT,
-            **_WHEN, event_id=_TEXT, floor=_BOOL, rules=_NAME, decided_by=_NAME, raw=_FIGURES, full=_FIGURES,
+            **_WHEN, event_id=_TEXT, floor=_BOOL, rules=_NAME, decided_by=_NAME, raw=_FIGURES, full_scale=_FIGURES,
             boost=_FLOAT, capped_event=_FLOAT, usual_events_per_second=_FLOAT, usual_usd_per_second=_FLOAT,
             heat=_FLOAT, probability=_FIGURES, usual_probability=_FIGURES, threshold_usd=_FIGURES, drivers=_FIGURES,
             models=pa.map_(_TEXT, _TEXT),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from flows.commands.options import DataDir, Venue, say, settings_of
+from flows.commands.options import DataDir, Venue, say, settings_of, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,4 +91,17 @@ def sql(
         prompt(kept, sys.stdout.buffer)
     else:
         ask(kept, sys.stdin.read() if query is None else query, form, sys.stdout.buffer)
+    return 0
+
+
+@app.command()
+def explain(
+    ctx: typer.Context,
+    cascade_id: Annotated[str, typer.Argument(metavar="CASCADE_ID", help="As in the history, or its beginning.")],
+    data_dir: DataDir = None,
+) -> int:
+    """Tell why there was a cascade, number by number: its life, what raised its level, who took part."""
+    from flows.explain import explain as told
+
+    write(told(settings_of(ctx, data_dir=data_dir).data_dir, cascade_id))
     return 0

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from flows.domain import decays, kernel
 from flows.domain.arrivals import NONE, closes, others
 from flows.domain.constants import MICRO, N_VENUES, NEVER
-from flows.domain.decays import N_FEATURES
-from flows.domain.forecast import chance, forecasts
+from flows.domain.forecast import N_SEEN, chance, forecasts, read
 from flows.domain.kernel import process
 from flows.domain.measures import MeasureRows, UnderCount
 from flows.domain.measuring import MEASURE, look_measures
@@ -160,11 +159,12 @@ class Detector:
         me = self.state.slot[code + 1]
         clock = int(self.state.shard["clock"][0])
         look(self.state.event, me, clock, out, np.zeros(N_VENUES, np.int32))
-        features = np.zeros(N_FEATURES)
-        decays.features(me["decays"], clock, features)
+        features = np.zeros(N_SEEN)
+        read(me, self.state.slot[0], clock, features)
         chances = {
             model.name: chance(self.state.forecast[number], features)
             for model, number in zip(self.rules.models_of(asset), me["forecast"].tolist(), strict=False)
+            if number >= 0
         }
         return Look(out, LEVELS[int(me["level"])], float(me["score"]), decays.heat(me["decays"], clock), chances)
 

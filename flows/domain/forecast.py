@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.domain.constants import MICRO
-from flows.domain.decays import N_FEATURES
+from flows.domain.decays import N_FEATURES, features
 from flows.domain.model import RECALIBRATION, STEP, CascadeModel, log_odds, probability, remember
 from schemas.clock import HOUR, MINUTE
 from schemas.compiled import compiled
@@ -35,6 +35,7 @@ FORECAST = np.dtype(
         ("decides", np.bool_),  # whether levels go by it
         ("threshold", np.int64),  # micro-USD
         ("weights", np.float64, (1 + N_FEATURES,)),
+        ("market", np.float64, (N_FEATURES,)),  # weights of the market's features, beside an asset's own
         ("mass", np.float64),  # sum of its probabilities, decayed over a day
         ("steps", np.float64),  # how many they were
     ],
@@ -42,6 +43,10 @@ FORECAST = np.dtype(
 )
 Forecast = Any
 """One record of ``FORECAST``."""
+Slot = Any
+"""One record of ``flows.domain.state.SLOT``."""
+N_SEEN = 2 * N_FEATURES
+"""Features a forecast reads: the slot's own and the market's."""
 
 
 def forecasts(models: Iterable[CascadeModel], horizon: int) -> NDArray[Any]:
@@ -55,15 +60,34 @@ def forecasts(models: Iterable[CascadeModel], horizon: int) -> NDArray[Any]:
         record["learning"] = model.recalibration()[0]
         record["decides"] = model.horizon == horizon
         record["threshold"] = round(model.threshold_usd * MICRO)
-        record["weights"] = model.weights()
+        record["weights"], record["market"] = model.weights(), model.market_weights()
         record["mass"], record["steps"] = _PRIOR * model.base_rate, _PRIOR
     return made
 
 
 @compiled
-def chance(me: Forecast, features: NDArray[np.float64]) -> float:
+def read(me: Slot, market: Slot, time: int, out: NDArray[np.float64]) -> None:
+    """The features of a slot and of the market at ``time``; twice the same for the market."""
+    features(me.decays, time, out[:N_FEATURES])
+    features(market.decays, time, out[N_FEATURES:])
+
+
+@compiled
+def odds(me: Forecast, seen: NDArray[np.float64]) -> float:
+    """The fitted log odds.
+
+    :arg seen: what ``read`` gives.
+    """
+    found = log_odds(me.weights, seen[:N_FEATURES])
+    for k in range(N_FEATURES):
+        found += me.market[k] * seen[N_FEATURES + k]
+    return found
+
+
+@compiled
+def chance(me: Forecast, seen: NDArray[np.float64]) -> float:
     """The probability at these features."""
-    return probability(me.learning, log_odds(me.weights, features))
+    return probability(me.learning, odds(me, seen))
 
 
 @compiled
@@ -73,9 +97,9 @@ def usual(me: Forecast) -> float:
 
 
 @compiled
-def note(me: Forecast, time: int, features: NDArray[np.float64]) -> None:
+def note(me: Forecast, time: int, seen: NDArray[np.float64]) -> None:
     """Keep the prediction of a grid point until its outcome is known."""
-    odds = log_odds(me.weights, features)
-    me.mass = me.mass * _KEEP + probability(me.learning, odds)
+    fitted = odds(me, seen)
+    me.mass = me.mass * _KEEP + probability(me.learning, fitted)
     me.steps = me.steps * _KEEP + 1.0
-    remember(me.learning, time, odds)
+    remember(me.learning, time, fitted)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain import cascade, decays
+from flows.domain import cascade
 from flows.domain.constants import MICRO
 from flows.domain.context import fall
 from flows.domain.forecast import N_HORIZONS, chance, usual
+from flows.domain.forecast import read as seen
 from flows.domain.rings import read
 from flows.domain.scale import scale
 from flows.domain.score import SPAN, UNUSUAL, components, composite, effective_venues, level
@@ -35,14 +36,16 @@ ROSE, OPENED, JOINED = 1, 2, 4
 
 
 @compiled
-def judge(event: Events, me: Slot, shard: Shard, forecast: Forecasts, time: int, key: int, p: Parameters) -> int:
+def judge(
+    event: Events, me: Slot, market: Slot, shard: Shard, forecast: Forecasts, time: int, key: int, p: Parameters
+) -> int:
     """Read the windows at ``time``, score them, move the level; which of the bits above it came to."""
     _measure(event, me, shard, time, p)
     parts, acceleration = shard.parts, shard.raw[1]
     components(shard.raw, shard.scale[FULL_USD], p, parts)
     score = composite(parts, acceleration, p)
     me.score = score
-    likely = _likelihood(me, shard, forecast, time, p) if me.forecast[0] >= 0 else 0.0
+    likely = _likelihood(me, market, shard, forecast, time, p) if me.forecast[0] >= 0 else 0.0
     reached, rule = level(score, shard.raw[0], acceleration, likely, p)
     shard.rule = rule
     for step in range(1, reached + 1):
@@ -56,7 +59,7 @@ def judge(event: Events, me: Slot, shard: Shard, forecast: Forecasts, time: int,
             happened |= OPENED
             cascade.begin(event, me, shard, time, key)
             if me.forecast[0] >= 0:
-                _likelihood(me, shard, forecast, time, p)
+                _likelihood(me, market, shard, forecast, time, p)
         elif me.open:
             me.peak_level = max(me.peak_level, reached)
     if me.open:
@@ -83,9 +86,9 @@ def _measure(event: Events, me: Slot, shard: Shard, time: int, p: Parameters) ->
 
 
 @compiled
-def _likelihood(me: Slot, shard: Shard, forecast: Forecasts, time: int, p: Parameters) -> float:
+def _likelihood(me: Slot, market: Slot, shard: Shard, forecast: Forecasts, time: int, p: Parameters) -> float:
     """The probability levels go by, 0 where it is usually high; an open cascade keeps the best of every horizon."""
-    decays.features(me.decays, time, shard.features)
+    seen(me, market, time, shard.features)
     found = 0.0
     for k in range(N_HORIZONS):
         if me.forecast[k] < 0:

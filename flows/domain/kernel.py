@@ -76,8 +76,8 @@ class Others(NamedTuple):
 
 @compiled
 def _take(
-    event: Events, me: Slot, shard: Shard, forecast: Forecasts, time: int, usd: int, what: int, asset: int,
-    price: float, key: int, p: Parameters,
+    event: Events, me: Slot, market: Slot, shard: Shard, forecast: Forecasts, time: int, usd: int, what: int,
+    asset: int, price: float, key: int, p: Parameters,
 ) -> int:  # fmt: skip
     """Take one event into a slot; which of the bits below it came to."""
     insert(event, me, time, usd, what, asset, shard.span)
@@ -94,7 +94,7 @@ def _take(
         if join(me, time, usd, what, asset):
             happened = JOINED
         follow(me, shard)
-    return happened | judge(event, me, shard, forecast, time, key, p)
+    return happened | judge(event, me, market, shard, forecast, time, key, p)
 
 
 @compiled
@@ -204,7 +204,7 @@ def process(  # noqa: C901 - one plain loop: calls that take the state cost more
             me = slots[place]
             previous = me.level
             price = prices[row] if k == 0 else np.nan
-            happened = _take(event, me, shard, forecast, time, usd, what, slot, price, key, p)
+            happened = _take(event, me, market, shard, forecast, time, usd, what, slot, price, key, p)
             if shard.snapshot and not me.is_dirty:
                 touch(s, place)
             if happened:

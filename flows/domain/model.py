@@ -99,11 +99,14 @@ class CascadeModel(Struct, frozen=True, kw_only=True):
         return f"{self.data} ({self.data_hash}), {self.fit_from} to {self.fit_to}"
 
     def drivers(self, features: NDArray[np.float64]) -> dict[str, float]:
-        """What each feature (in the order of ``FEATURES``) adds to the log odds, against the mean of the fit."""
+        """What each feature adds to the log odds, against the mean of the fit.
+
+        :arg features: ``FEATURES`` and ``MARKET_FEATURES``.
+        """
         standard = zip(self.features, self.mean, self.scale, self.coefficients, strict=True)
-        slope = self.calibration[1]
+        slope, known = self.calibration[1], (*FEATURES, *MARKET_FEATURES)
         return {
-            name: float(slope * weight * (features[FEATURES.index(name)] - mean) / scale)
+            name: float(slope * weight * (features[known.index(name)] - mean) / scale)
             for name, mean, scale, weight in standard
         }
 

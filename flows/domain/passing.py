@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain import decays
 from flows.domain.cascade import next_peak
 from flows.domain.constants import NEVER
 from flows.domain.forecast import SILENCE, note
+from flows.domain.forecast import read as seen
 from flows.domain.model import STEP, drop_pending, due, learn
 from flows.domain.rings import align, between, first_after, read
 from flows.domain.score import BY_TIME
@@ -171,7 +171,7 @@ def _pass_forecasts(s: State, now: int) -> None:
             drop_pending(mine.learning)
         elif me.decays.at != NEVER:
             _learn_known(s, k, now - shard.lateness)
-            decays.features(me.decays, now, shard.features)
+            seen(me, s.slot[0], now, shard.features)
             note(mine, now, shard.features)
     shard.learn_due = -NEVER if silent else now + STEP
 

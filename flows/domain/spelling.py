@@ -83,7 +83,7 @@ class Spelling:
             rules=rules.version,
             decided_by=RULES[rule],
             raw=raw,
-            full=_full(rules, scale[FULL_USD]) if row >= 0 else {},
+            full_scale=_full(rules, scale[FULL_USD]) if row >= 0 else {},
             boost=rules.boost if boosted else 1.0,
             capped_event=_known(scale[CAPPED_EVENT]),
             usual_events_per_second=_known(scale[USUAL_RATE]),

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.domain.constants import N_VENUES, NEVER
-from flows.domain.decays import DECAYS, N_FEATURES
+from flows.domain.decays import DECAYS
 from flows.domain.decays import cleared as no_decays
-from flows.domain.forecast import FORECAST, N_HORIZONS
+from flows.domain.forecast import FORECAST, N_HORIZONS, N_SEEN
 from flows.domain.measured import MEASURED
 from flows.domain.measured import cleared as no_measures
 from schemas.cascades import WINDOWS
@@ -134,7 +134,7 @@ SHARD = np.dtype(
         ("raw", np.float64, (6,)),  # scratch: what its score components are made of
         ("parts", np.float64, (6,)),  # scratch: its score components
         ("scale", np.float64, (N_SCALES,)),  # scratch: what it is judged by
-        ("features", np.float64, (N_FEATURES,)),  # scratch: of the slot's decays
+        ("features", np.float64, (N_SEEN,)),  # scratch: of the slot, of the market
         ("rule", np.int64),  # scratch: which rule decided
     ],
     align=True,
@@ -244,7 +244,7 @@ def with_forecasts(state: State, slot: int, made: NDArray[Any]) -> State:
 def continues(state: State, slot: int, made: NDArray[Any]) -> bool:
     """Whether the slot has these forecasts, whatever they learnt: a state written down may be of other models."""
     mine = state.forecast[state.forecast["slot"] == slot]
-    fixed = ["threshold", "weights", "decides"]
+    fixed = ["threshold", "weights", "market", "decides"]
     return len(mine) == len(made) and all((mine[name] == made[name]).all() for name in fixed)
 
 

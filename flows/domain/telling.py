@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.domain.constants import N_VENUES
-from flows.domain.decays import N_FEATURES, features, heat
-from flows.domain.forecast import N_HORIZONS, chance, usual
+from flows.domain.decays import heat
+from flows.domain.forecast import N_HORIZONS, N_SEEN, chance, read, usual
 from flows.domain.measuring import MEASURE, tell_measures
 from flows.domain.minute import BY_SECOND
 from flows.domain.rings import tell
@@ -32,7 +32,7 @@ class Told(NamedTuple):
     n: NDArray[np.int64]  # 6: signals, windows, cascades, order; liquidations scored, too late
     order: NDArray[np.int32]
     signal: NDArray[np.int64]  # slot, time, level, previous, row, cascade open, key, rule, events before + 8 sums
-    signal_score: NDArray[np.float64]  # score, heat, 6 components, 6 context, 6 raw, 4 scale, 16 features
+    signal_score: NDArray[np.float64]  # score, heat, 6 components, 6 context, 6 raw, 4 scale, 32 features
     signal_chance: NDArray[np.float64]  # H x (probability, usual)
     window: NDArray[np.int64]  # slot, time + W x 10
     window_venues: NDArray[np.int32]  # W x V
@@ -60,7 +60,7 @@ def told(room: int = 4096, *, measures: bool = False) -> Told:
         np.zeros(6, np.int64),
         np.zeros((room, 2), np.int32),
         np.zeros((room, SIGNAL_HEAD + N_SUMS), np.int64),
-        np.zeros((room, FEATURE + N_FEATURES), np.float64),
+        np.zeros((room, FEATURE + N_SEEN), np.float64),
         np.zeros((room, N_HORIZONS, 2), np.float64),
         np.zeros((room, 2 + N_WINDOWS * (N_SUMS + 2)), np.int64),
         np.zeros((room, N_WINDOWS, N_VENUES), np.int32),
@@ -105,7 +105,7 @@ def tell_signal(s: State, out: Told, slot: int, time: int, previous: int, row: i
         figures[RAW + k] = shard.raw[k]
     for k in range(N_SCALES):
         figures[SCALE + k] = shard.scale[k]
-    features(me.decays, time, figures[FEATURE:])
+    read(me, s.slot[0], time, figures[FEATURE:])
     for k in range(N_HORIZONS):
         if me.forecast[k] >= 0:
             mine = s.forecast[me.forecast[k]]
@@ -143,7 +143,7 @@ def tell_cascade(s: State, out: Told, slot: int, time: int, state: int) -> None:
 def _tell_chances(s: State, line: NDArray[np.float64], slot: int, time: int) -> None:
     """The probabilities of an open cascade, now and at best."""
     me, shard = s.slot[slot], s.shard[0]
-    features(me.decays, time, shard.features)
+    read(me, s.slot[0], time, shard.features)
     for k in range(N_HORIZONS):
         if me.forecast[k] >= 0:
             line[k, 0] = chance(s.forecast[me.forecast[k]], shard.features)

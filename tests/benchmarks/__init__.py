@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Row
 
-BENCHMARKS = ("replay", "history", "latency", "burst", "memory", "baselines", "startup", "kafka", "executor")
+BENCHMARKS = (
+    "replay",
+    "history",
+    "latency",
+    "burst",
+    "memory",
+    "probability",
+    "baselines",
+    "startup",
+    "kafka",
+    "executor",
+)
 
 ON_REQUEST = ("history100m", "kills")
 """Run where named only: they take many minutes, gigabytes, or a broker."""

@@ -30,6 +30,7 @@ CONSERVED = {
     "memory": ["neither scored, late nor known"],
     "baselines": ["windows in which deques and detector differ", "events the SlidingWindowers lost"],
     "startup": [],
+    "probability": [],
     "kafka": ["hop, 1 partition: lost of", "hop, 12 partitions: lost of", "catching up: lost of"],
     "hops": ["12 partitions, bare client: lost of", "12 partitions: lost of"],
     "catchup": [],
