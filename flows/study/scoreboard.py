@@ -321,7 +321,8 @@ def _attempts(recording: Recording, made: Study) -> Iterator[str]:
         "later half.\n\n| inputs | how many | left out | AUC | AP | skill |\n|---|---:|---:|---:|---:|---:|"
     )
     for found in attempts(recording, made):
-        figures = f"{found.left_out:.5f} | {found.auc:.3f} | {found.ap:.3f} | {found.skill:.3f}"
+        left_out = f"{found.left_out:.5f}" if found.left_out > 0 else "-"
+        figures = f"{left_out} | {found.auc:.3f} | {found.ap:.3f} | {found.skill:.3f}"
         yield f"| {found.name} | {found.inputs or '-'} | {figures} |"
 
 
