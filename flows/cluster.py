@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -156,6 +156,11 @@ def _wait_for_all(running: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def _free_addresses(count: int) -> tuple[str, ...]:
+    """On loopback, below the ports the system hands out by itself: nobody takes one before its process is up."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return tuple(f"127.0.0.1:{s.getsockname()[1]}" for s in sockets)
+        found: list[str] = []
+        while len(found) < count:
+            with suppress(OSError):
+                taken = stack.enter_context(socket.create_server(("127.0.0.1", 20_000 + secrets.randbelow(10_000))))
+                found.append(f"127.0.0.1:{taken.getsockname()[1]}")
+        return tuple(found)

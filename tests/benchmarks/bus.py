@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from connectors.kafka import waited
 from connectors.kafka.topics import create
 from schemas.bus import Bus
 from schemas.topics import TOPICS
@@ -49,7 +49,8 @@ def consumer(bus: Bus, topic: str, partitions: int) -> Consumer:
     """The bare client at the end of every partition."""
     made = Consumer(bus.client(CONSUMER))
     places = [TopicPartition(bus.name(topic), number) for number in range(partitions)]
-    made.assign([TopicPartition(p.topic, p.partition, made.get_watermark_offsets(p, timeout=10)[1]) for p in places])
+    ends = waited("where topics end", lambda: [made.get_watermark_offsets(place, timeout=5)[1] for place in places])
+    made.assign([TopicPartition(p.topic, p.partition, end) for p, end in zip(places, ends, strict=True)])
     return made
 
 
@@ -70,7 +71,6 @@ def forwarders(bus: Bus, hops: Sequence[tuple[str, str]], partitions: int) -> It
     running = [context.Process(target=forward, args=(bus, *hop, partitions), daemon=True) for hop in hops]
     for process in running:
         process.start()
-    time.sleep(5.0)
     try:
         yield
     finally:

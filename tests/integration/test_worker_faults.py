@@ -48,6 +48,8 @@ def ready(pipeline: Workers, name: str) -> tuple[int, str]:
         connection.close()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_broker_that_goes_away_and_comes_back_costs_time_and_nothing_else(
     own_broker: Callable[..., Broker], tmp_path: Path
 ) -> None:
@@ -62,7 +64,7 @@ def test_a_broker_that_goes_away_and_comes_back_costs_time_and_nothing_else(
             pipeline.await_begun(name)
         before = {name: process.pid for name, process in pipeline.running.items()}
         broker.stop()
-        sleep(float(os.environ.get("BREAKWATER_BROKER_AWAY", "4")))
+        sleep(float(os.environ.get("BREAKWATER_AWAY", "4")))
         assert {name: process.poll() for name, process in pipeline.running.items()} == dict.fromkeys(CHAIN)
         broker.start()
         feed(bus, told[half:])
@@ -73,6 +75,8 @@ def test_a_broker_that_goes_away_and_comes_back_costs_time_and_nothing_else(
     assert_nothing_lost_and_nothing_twice(bus, Run(told, tmp_path / "data", 0))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_poison_in_every_topic_and_records_of_a_newer_version_become_dead_letters_and_the_rest_goes_on(
     broker: Broker, tmp_path: Path
 ) -> None:
@@ -120,6 +124,8 @@ def small_disk(at: Path, size: str) -> Iterator[Path]:
         system("umount", "-l", str(at), check=False)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_full_disk_makes_the_archive_wait_and_costs_no_row(broker: Broker, tmp_path: Path) -> None:
     bus, told = broker.bus_with(), frames(2000)
     feed(bus, told)
@@ -141,6 +147,8 @@ def test_a_full_disk_makes_the_archive_wait_and_costs_no_row(broker: Broker, tmp
         assert_nothing_lost_and_nothing_twice(bus, Run(told, disk, 0))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_what_nobody_heard_while_capture_was_dead_is_a_gap_row(broker: Broker, tmp_path: Path) -> None:
     bus = broker.bus_with(RAW, FEEDS, DEAD_LETTERS)
     with (
@@ -170,8 +178,9 @@ def test_what_nobody_heard_while_capture_was_dead_is_a_gap_row(broker: Broker, t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_one_worker_two_three_and_two_again_tell_the_same(broker: Broker, tmp_path: Path) -> None:
-    bus, told = broker.bus_with(), frames(4000)
+    bus, told = broker.bus_with(), frames(2000)
     quarter = len(told) // 4 + 1
     with workers(bus, tmp_path) as pipeline:
         for number, processes in enumerate((1, 2, 3, 2)):
@@ -209,6 +218,7 @@ def two_hosts() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_host_that_is_cut_off_makes_its_cluster_wait_and_all_go_on_when_it_is_back(
     broker: Broker, tmp_path: Path
 ) -> None:
