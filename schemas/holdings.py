@@ -35,20 +35,17 @@ class Holding:
     doubted: tuple[Decimal, int] | None = None
     """What a read said differently, and when it was first asked."""
     told_until: int = 0
-    told_of: int = 0
-    """The venue's time of the last forced close told."""
 
-    def told(self, quantity: Decimal, event_time: int, at: int, visibility: int) -> bool:
+    def told(self, quantity: Decimal, at: int, visibility: int) -> bool:
         """The stream says how much a forced close left; whether that is news.
 
-        Messages may overtake each other, and several be of one moment: a forced close only makes a position smaller.
+        A forced close only makes a position smaller: what says otherwise was overtaken, or follows a lost message.
 
         :arg visibility: nanoseconds after which queries surely show it.
         """
-        late = event_time <= self.told_of and self.quantity is not None and abs(quantity) >= abs(self.quantity)
-        if late or quantity == self.quantity:
+        if self.quantity is not None and abs(quantity) >= abs(self.quantity):
             return False
-        self.told_of, self.at = max(event_time, self.told_of), max(at, self.at)
+        self.at = max(at, self.at)
         self.expect(quantity, at, visibility)
         return True
 

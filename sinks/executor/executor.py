@@ -169,7 +169,7 @@ class Executor:
         left = self.records.accounted(key)
         if left is not None and fill.cause in {"liquidation", "adl"}:
             visibility = self.world.venues[name].caps.visibility
-            if self.world.contract(key).holding.told(left, fill.time, now, visibility):
+            if self.world.contract(key).holding.told(left, now, visibility):
                 self.journal.observe(name, fill.instrument, left, fill.cause)
         self._hurry[name].set()
 
@@ -183,7 +183,7 @@ class Executor:
             return
         left = Decimal(0) if event.state == "flat" else Decimal(str(event.remaining))
         if event.event in {"liquidation", "adl"}:
-            if contract.holding.told(left, event.event_time, now, self.world.venues[name].caps.visibility):
+            if contract.holding.told(left, now, self.world.venues[name].caps.visibility):
                 self.journal.observe(name, event.instrument, left, event.event)
         elif contract.holding.quantity != left:
             key = (name, event.instrument)

@@ -13,7 +13,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 import structlog
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
@@ -174,6 +174,12 @@ def test_any_faults_leave_a_flat_book_or_an_alarm_and_one_effect(life: Life) -> 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @laws
+@example(
+    Life(
+        names=("aster", "extended", "lighter"), rates={"extended": {"stream_drop": 0.6, "stream_duplicate": 0.02}},
+        seed=1, when=0.0, what="steps", leg=1, share=Decimal("0.6"), kill=1.0,
+    )
+)  # fmt: skip
 @given(lives(crashing=True))
 def test_a_process_that_dies_anywhere_is_followed_by_one_that_comes_to_the_same_end(life: Life) -> None:
     judge(play(life), life)
