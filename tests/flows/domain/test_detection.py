@@ -1,0 +1,107 @@
+"""What is noticed, and what is not."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from flows.domain.detection import Detector
+from flows.domain.policy import Policy, distance, in_danger
+from flows.domain.polling import Polling, pause
+from schemas.clock import SECOND
+from schemas.orders import Capabilities, ClientIdRule, Known
+from schemas.pairs import Leg, LegSight, Pair, PairSight
+from schemas.records import FeedStatus
+
+NOW = 1_000 * SECOND
+CAPS = Capabilities(
+    venue="aster", client_id=ClientIdRule(form="text", limit=36, unique="open"), liquidation_stream=True,
+    adl_stream=True, margin_stream=True, reduce_only="trim", post_only=True, modify=True, fence="noop",
+    validity=SECOND, visibility=SECOND, deadman=True, funding_hours=8.0, requests_per_minute=1200,
+)  # fmt: skip
+
+
+def leg(venue: str, quantity: str, liquidation: str | None = None, *, reachable: bool = True) -> LegSight:
+    amount = Decimal(quantity)
+    known = Known(
+        instrument="BTC", quantity=amount, mark_price=Decimal(100),
+        liquidation_price=Decimal(liquidation) if liquidation else None,
+    )  # fmt: skip
+    ledger = Leg(venue=venue, instrument="BTC", quantity=amount)
+    return LegSight(leg=ledger, quantity=amount, at=NOW, expected=amount, known=known, reachable=reachable)
+
+
+def sight(first: LegSight, second: LegSight, now: int = NOW) -> PairSight:
+    pair = Pair(pair="p", asset="BTC", legs=(first.leg, second.leg), opened=1)
+    return PairSight(pair=pair, legs=(first, second), working=None, now=now)
+
+
+HEALTHY = sight(leg("aster", "1"), leg("lighter", "-1"))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "liquidation", "away"),
+    [("1", "90", "0.1"), ("1", "110", "-0.1"), ("-1", "110", "0.1"), ("-1", "90", "-0.1"), ("1", None, None)],
+)
+def test_distance_is_signed_by_side_and_negative_once_past(quantity: str, liquidation: str | None, away: str) -> None:
+    assert distance(leg("aster", quantity, liquidation)) == (Decimal(away) if away else None)
+
+
+def test_an_unknown_mark_is_danger_and_no_liquidation_price_is_none() -> None:
+    near = Decimal("0.15")
+    assert in_danger(replace(leg("aster", "1"), known=None), near)
+    assert not in_danger(leg("aster", "1"), near)
+    assert in_danger(leg("aster", "1", "90"), near)
+    assert in_danger(leg("aster", "1", "110"), near), "past it"
+    assert not in_danger(leg("aster", "1", "80"), near)
+
+
+def test_silence_makes_nobody_trade_and_everybody_look() -> None:
+    detector = Detector({"aster": CAPS, "lighter": CAPS})
+    calm = detector.pause("aster", NOW)
+    status = FeedStatus("aster", "private", "silent", "", NOW)
+    assert detector.told(status, None, ours=False, now=NOW) == []
+    away = sight(leg("aster", "1", reachable=False), leg("lighter", "-1"))
+    assert [detector.seen(replace(away, now=NOW + n * 60 * SECOND)) for n in range(10)] == [[]] * 10
+    assert detector.pause("aster", NOW) < calm
+
+
+def test_a_position_no_order_of_ours_explains_is_an_emergency_once() -> None:
+    detector = Detector({})
+    gone = sight(replace(leg("aster", "1"), quantity=Decimal(0)), leg("lighter", "-1"))
+    (intent,) = detector.seen(gone)
+    assert (intent.intent, intent.reason, intent.path) == ("emergency_close", "UNEXPLAINED_ASTER", "position_change")
+    assert detector.seen(gone) == []
+
+
+def test_net_exposure_counts_when_it_lasts() -> None:
+    detector = Detector({})
+    first = replace(leg("aster", "1"), quantity=Decimal("0.9"), expected=Decimal("0.9"))
+    found = [detector.seen(sight(first, leg("lighter", "-1"), NOW + n * SECOND)) for n in range(4)]
+    assert [bool(intents) for intents in found] == [False, False, True, False]
+    assert found[2][0].path == "sentinel"
+    small = replace(leg("aster", "1"), quantity=Decimal("0.995"), expected=Decimal("0.995"))
+    calm = Detector({})
+    assert not any(calm.seen(sight(small, leg("lighter", "-1"), NOW + n * SECOND)) for n in range(9))
+
+
+def test_a_leg_near_its_end_makes_both_smaller_before_it_comes() -> None:
+    (intent,) = Detector({}).seen(sight(leg("aster", "1", "96"), leg("lighter", "-1")))
+    assert (intent.intent, intent.reason, intent.path) == ("reduce_pair", "MARGIN", "margin")
+    assert Detector({}).seen(sight(leg("aster", "1", "94"), leg("lighter", "-1"))) == []
+    assert Detector({}, Policy(margin="nothing")).seen(sight(leg("aster", "1", "96"), leg("lighter", "-1"))) == []
+
+
+def test_nothing_is_noticed_where_nothing_is() -> None:
+    assert Detector({}).seen(HEALTHY) == []
+
+
+def test_polls_hurry_but_never_beyond_the_venue() -> None:
+    polling = Polling()
+    assert pause(polling, CAPS, alert=False, urgent=False) == 5 * SECOND
+    assert pause(polling, CAPS, alert=True, urgent=False) == 2 * SECOND
+    assert pause(polling, CAPS, alert=True, urgent=True) == SECOND
+    slow = replace(CAPS, requests_per_minute=12)
+    assert pause(polling, slow, alert=True, urgent=True) == round(60 * SECOND / 4.5)
