@@ -25,6 +25,7 @@ from flows.domain.duplicates import Seen
 from flows.reading import RunReader, schemas
 from flows.worker import Worker
 from schemas.batches import Batch
+from schemas.clock import seconds
 from schemas.codec import encode
 from schemas.errors import HistoryError
 from schemas.records import MarkPrice, Trade
@@ -32,6 +33,7 @@ from schemas.tables import StoredRecord
 from schemas.topics import LIQUIDATIONS, MARKET, RAW, TOPICS
 from sinks.parquet import ParquetHistory
 from sinks.rewind import RewindSink
+from sinks.upkeep import Upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +60,17 @@ def build(config: str | None = None, *, bounded: bool = False, writer: str = "ar
     flow = Dataflow("archive")
     arrivals = op.input("topics", flow, worker.source(topics))
     pieces = op.flat_map("read", arrivals, ArchiveReader(worker).read)
-    sink = RewindSink(lanes(), lambda lane, resume: Lane(worker, f"{writer}.{lane}", resume))
+    sink = RewindSink(lanes(), lambda lane, resume: Lane(worker, f"{writer}.{lane}", resume, upkeep(worker, lane)))
     op.output("history", pieces, sink)
     return flow
+
+
+def upkeep(worker: Worker, lane: str) -> Upkeep | None:
+    """What looks after the days that are over: one lane does it for all."""
+    kept = worker.settings.history
+    if not kept.upkeep or lane != lanes()[0]:
+        return None
+    return Upkeep(worker.settings.data_dir, kept.keep, seconds(kept.upkeep), worker.clock)
 
 
 def lanes() -> list[str]:
@@ -97,9 +107,9 @@ class ArchiveReader:
 class Lane:
     """A writer, and what it has written lately."""
 
-    def __init__(self, worker: Worker, writer: str, resume: bytes | None) -> None:
+    def __init__(self, worker: Worker, writer: str, resume: bytes | None, upkeep: Upkeep | None = None) -> None:
         kept = worker.settings.history
-        self._worker = worker
+        self._worker, self._upkeep = worker, upkeep
         self._history = ParquetHistory(
             worker.settings.data_dir, writer, flush_seconds=kept.flush, flush_rows=kept.flush_rows,
             keep_rows=sys.maxsize, clock=worker.clock,
@@ -123,6 +133,8 @@ class Lane:
             else:
                 self._add(item)
         self._written(lambda: self._history.flush_due(self._worker.clock()))
+        if self._upkeep is not None and self._upkeep.due(self._worker.clock()) and self._upkeep.error is not None:
+            log.error("days that are over could not be looked after; tried again", error=str(self._upkeep.error))
 
     def _add(self, rows: Rows) -> None:
         if rows:

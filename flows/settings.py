@@ -333,6 +333,9 @@ class HistorySettings(Section):
     """... or until this many rows wait."""
     keep: Duration = read_duration("0s")
     """`breakwater retain` removes days that ended longer ago, e.g. 90d. 0s: every day is kept."""
+    upkeep: Duration = read_duration("1h")
+    """How often the archive worker compacts days that are over and removes those too old, beside its writing. 0s:
+    never, `breakwater compact` and `breakwater retain` do it."""
     trades: bool = False
     """Whether ordinary trades are kept as well (large)."""
     mark_prices: bool = False
