@@ -158,7 +158,7 @@ def chase(
 ) -> Action | Wait:
     """The next step of the ladder, begun at the ``first``: an immediate order priced off a fresh book."""
     tried = [a for a in leg.attempts if not a.resting]
-    if tried:
+    if len(tried) > 1:  # the first may have missed for an old mark: the second, off a fresh book, waits for nothing
         wait = case.ladder.interval if len(tried) < len(case.ladder.slippage) else case.ladder.patience
         if now < tried[-1].prepared + wait:
             return Wait(tried[-1].prepared + wait)
