@@ -107,12 +107,12 @@ class _Worker:
 
     def read(self) -> list[Any]:
         """Wait up to a millisecond, then everything there is."""
-        leader = self._leader
-        if any(part.epoch != leader.epoch for part in self._parts.values()):  # type: ignore[union-attr] # it is the leader who asks
-            return []
         if self._stopped():
             self.ended = True
             raise StopIteration
+        leader = self._leader
+        if any(part.epoch != leader.epoch for part in self._parts.values()):  # type: ignore[union-attr] # it is the leader who asks
+            return []
         runs = self.consumer.read()
         items: list[Any] = [Arrivals(tuple(runs))] if runs else []
         if self._reading.ticks:
