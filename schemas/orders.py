@@ -109,6 +109,8 @@ class SignedRequest(Struct, frozen=True, kw_only=True):
     path: str
     body: bytes
     """Holds a signature and never a key."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Where the signature is among the headers; what only identifies us is added when it is sent."""
     nonce: int | None
     valid_until: int
 
