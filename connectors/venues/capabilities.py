@@ -7,7 +7,7 @@
 | Extended | text; forever (code 1134) | refused (1136, 1137, 1138) | the signed expiry | 30 s, ours |
 | Hyperliquid | 128 bits in hex; nothing documented | cut (*assumed*) | millisecond nonce, highest 100 kept; ``noop`` | 10 s, ours: ``expiresAfter`` |
 
-``visibility`` is *assumed* everywhere. None of it was tried against a real venue.
+The venues ccxt signs for have theirs in ``ccxt_*.py``. ``visibility`` is *assumed* everywhere. None of it was tried against a real venue.
 """  # noqa: E501 - a table
 
 from __future__ import annotations

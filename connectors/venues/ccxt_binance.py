@@ -19,13 +19,14 @@ from connectors.venues.ccxt_venue import (
     OrderTable,
     PositionTable,
     dollars,
+    done,
     ladder,
     positive,
     side_of,
 )
 from connectors.venues.transport import decimal, plain
 from schemas.clock import MILLISECOND, SECOND
-from schemas.orders import BookLevel, Capabilities, ClientIdRule, Fill, Order, OrderStatus, Outcome
+from schemas.orders import BookLevel, Capabilities, ClientIdRule, Fill, Order, Outcome
 
 _TIME_IN_FORCE = {"gtc": "GTC", "ioc": "IOC", "post_only": "GTX"}
 _PRIVATE = ("fapiPrivate",)
@@ -83,7 +84,7 @@ class Binance(CcxtVenue):
         "clientOrderId", "orderId", "side", "status", "origQty", "executedQty", "avgPrice", "reduceOnly", "updateTime"
     )
     positions_table = PositionTable(
-        "positionAmt", "entryPrice", "markPrice", "liquidationPrice", "leverage", "isolatedMargin"
+        "positionAmt", "entryPrice", "markPrice", "liquidationPrice", None, "isolatedMargin"
     )
 
     def order_fields(self, order: Order, market: Market) -> dict[str, Any]:
@@ -100,7 +101,7 @@ class Binance(CcxtVenue):
             fields |= {"price": plain(order.price), "timeInForce": _TIME_IN_FORCE[order.time_in_force]}
         return fields | ({"reduceOnly": "true"} if order.reduce_only else {})
 
-    def cancel(self, market: Market, client_id: str, now: int) -> Ask:  # noqa: ARG002 - needs no time
+    def cancel(self, market: Market, client_id: str, order_id: str, now: int) -> Ask:  # noqa: ARG002 - by its id
         """See ``CcxtVenue``."""
         return Ask("DELETE", _PRIVATE, "order", {"symbol": market.rules.instrument, "origClientOrderId": client_id})
 
@@ -192,11 +193,7 @@ class Binance(CcxtVenue):
         """See ``CcxtVenue``."""
         return bool(row.get("positionSide", "BOTH") != "BOTH")
 
-    def position(self, row: Any, market: Market) -> Any:
-        """See ``CcxtVenue``. The leverage is no longer told."""
-        return super().position({"leverage": None, **row}, market)
-
-    def margin(self, body: Any) -> tuple[Decimal, Decimal]:
+    def margin(self, body: Any) -> tuple[Decimal | None, Decimal | None]:
         """See ``CcxtVenue``."""
         return decimal(body["totalMarginBalance"]), decimal(body["availableBalance"])
 
@@ -217,14 +214,3 @@ def forced_by(client_id: str | None) -> Any:
         if client_id.startswith(beginning):
             return cause
     return "order"
-
-
-def done(status: OrderStatus) -> Outcome:
-    """The outcome an order's own row tells."""
-    return Outcome(
-        kind="done",
-        order_id=status.order_id,
-        state=status.state,
-        filled=status.filled,
-        average_price=status.average_price,
-    )

@@ -125,7 +125,7 @@ class Bybit(CcxtVenue):
             fields |= {"price": plain(order.price), "timeInForce": word}
         return fields | ({"reduceOnly": True} if order.reduce_only else {})
 
-    def cancel(self, market: Market, client_id: str, now: int) -> Ask:  # noqa: ARG002 - needs no time
+    def cancel(self, market: Market, client_id: str, order_id: str, now: int) -> Ask:  # noqa: ARG002 - by its id
         """See ``CcxtVenue``."""
         fields = {**_LINEAR, "symbol": market.rules.instrument, "orderLinkId": client_id}
         return Ask("POST", _PRIVATE, "v5/order/cancel", fields)
@@ -236,7 +236,7 @@ class Bybit(CcxtVenue):
         size = decimal(row["size"])
         return size and (size if side_of(row["side"]) == "buy" else -size)
 
-    def margin(self, body: Any) -> tuple[Decimal, Decimal]:
+    def margin(self, body: Any) -> tuple[Decimal | None, Decimal | None]:
         """See ``CcxtVenue``."""
         return decimal(body[0]["totalEquity"]), decimal(body[0]["totalAvailableBalance"])
 

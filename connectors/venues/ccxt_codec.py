@@ -100,7 +100,9 @@ class Codec:
 
     def __init__(self, venue: CcxtVenue, credentials: Credentials, markets: Sequence[Market]) -> None:
         self._venue = venue
-        self._client = _client(venue, credentials)
+        ccxt = _ccxt()
+        self._refusal: type[Exception] = ccxt.BaseError
+        self._client = _client(ccxt, venue, credentials)
         self._client.set_markets([_unified(market, venue) for market in markets])
         self._credentials: dict[str, SecretStr] = {}
         # Signing anything shows what the credential headers of this account hold.
@@ -137,6 +139,8 @@ class Codec:
             self._client.create_order(venue.symbol(market), kind, order.side, contracts, order.price, extra)
         except _Captured as captured:
             made = self._looked_over(captured.request)
+        except self._refusal as error:
+            raise UsageError(f"ccxt {venue.ccxt_id} refuses to make an order: {error}") from error
         else:
             raise UsageError(f"ccxt {venue.ccxt_id} made no request of an order: {order}")
         if (made.method, made.path) != ("POST", venue.order_path):
@@ -162,13 +166,17 @@ class Codec:
         return Signed(made["method"], path, public, body, self._client.breakwater_nonce or None)
 
 
-def _client(venue: CcxtVenue, credentials: Credentials) -> Any:
+def _ccxt() -> Any:
     try:
         ccxt: Any = import_module("ccxt")  # a second of import and 80 MB: only for who trades there
     except ImportError as error:
         raise ExtraMissing("ccxt", "live") from error
     if ccxt.__version__ != VERSION:
         raise UsageError(f"ccxt is {ccxt.__version__}, only {VERSION} was looked at: pip install ccxt=={VERSION}")
+    return ccxt
+
+
+def _client(ccxt: Any, venue: CcxtVenue, credentials: Credentials) -> Any:
     mute = _MuteCounting if venue.counts else _Mute
     kind = type(f"Mute{venue.ccxt_id.title()}", (mute, getattr(ccxt, venue.ccxt_id)), {})
     return kind(

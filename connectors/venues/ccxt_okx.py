@@ -102,7 +102,7 @@ class Okx(CcxtVenue):
             fields["px"] = plain(order.price)
         return fields | ({"reduceOnly": True} if order.reduce_only else {})
 
-    def cancel(self, market: Market, client_id: str, now: int) -> Ask:  # noqa: ARG002 - needs no time
+    def cancel(self, market: Market, client_id: str, order_id: str, now: int) -> Ask:  # noqa: ARG002 - by its id
         """See ``CcxtVenue``."""
         fields = {"instId": market.rules.instrument, "clOrdId": client_id}
         return Ask("POST", _PRIVATE, "trade/cancel-order", fields)
@@ -196,7 +196,7 @@ class Okx(CcxtVenue):
         """See ``CcxtVenue``."""
         return bool(row.get("posSide", "net") != "net")
 
-    def margin(self, body: Any) -> tuple[Decimal, Decimal]:
+    def margin(self, body: Any) -> tuple[Decimal | None, Decimal | None]:
         """See ``CcxtVenue``. What is free is told for the account or, in simpler modes, per coin."""
         row = body[0]
         free = row.get("availEq") or sum(dollars(d.get("availEq"), d["ccy"]) for d in row["details"])

@@ -92,7 +92,8 @@ class CcxtPort:
 
     def prepare_cancel(self, instrument: str, client_id: str, *, now: int) -> SignedRequest:
         """See ``VenuePort``."""
-        ask = self._venue.cancel(self._market(instrument), client_id, now)
+        number = next((number for number, known in self._ids.items() if known == client_id), "")
+        ask = self._venue.cancel(self._market(instrument), client_id, number, now)
         return self._request(self._codec.signed(ask, now=now), instrument, client_id, now)
 
     def prepare_modify(self, order: Order, *, now: int) -> SignedRequest:
@@ -281,7 +282,7 @@ class CcxtPort:
                 bids=bids,
                 asks=asks,
                 mark_price=self._venue.mark(self._venue.payload(mark)),
-                time=time,
+                time=time or self._clock(),
             )
         except (NotThereError, *UNREADABLE) as error:
             return unread(error)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from connectors.exchange import Endpoints
 from connectors.venues.transport import Answer, Lost, decimal, troubled
-from schemas.clock import MILLISECOND
+from schemas.clock import MILLISECOND, SECOND
 from schemas.errors import UsageError
 from schemas.instruments import DOLLARS, Instrument, scale
 from schemas.orders import (
@@ -92,7 +92,7 @@ class OrderTable(NamedTuple):
 
 
 class PositionTable(NamedTuple):
-    """Where a position's row has what."""
+    """Where a position's row has what; ``None`` for what is not told."""
 
     quantity: Any
     entry: Any
@@ -173,8 +173,8 @@ class CcxtVenue(ABC):
         """Exactly what an order's body says."""
 
     @abstractmethod
-    def cancel(self, market: Market, client_id: str, now: int) -> Ask:
-        """The cancel of an order."""
+    def cancel(self, market: Market, client_id: str, order_id: str, now: int) -> Ask:
+        """The cancel of an order; ``order_id`` is the venue's number of it, empty where it was never told."""
 
     def modify(self, order: Order, market: Market) -> Ask | None:  # noqa: ARG002 - venues override it
         """A new price and quantity; ``None`` where the venue changes no order under its own id."""
@@ -236,7 +236,8 @@ class CcxtVenue(ABC):
                 else "throttled" if code in self.codes.throttled
                 else "refused"
             )  # fmt: skip
-            return Outcome(kind=kind, code=f"{code} {message}".strip(), retry_after=answer.retry_after)
+            wait = answer.retry_after or (SECOND if kind == "throttled" else None)
+            return Outcome(kind=kind, code=f"{code} {message}".strip(), retry_after=wait)
         try:
             return self.accepted(answer.body, markets)
         except UNREADABLE as error:
@@ -307,11 +308,11 @@ class CcxtVenue(ABC):
         return Known(
             instrument=market.rules.instrument,
             quantity=quantity,
-            entry_price=positive(row[table.entry]),
-            mark_price=positive(row[table.mark]),
-            liquidation_price=positive(row[table.liquidation]),
-            leverage=positive(row[table.leverage]),
-            margin=positive(row[table.margin]),
+            entry_price=_told(row, table.entry),
+            mark_price=_told(row, table.mark),
+            liquidation_price=_told(row, table.liquidation),
+            leverage=_told(row, table.leverage),
+            margin=_told(row, table.margin),
         )
 
     def hedged(self, row: Any) -> bool:  # noqa: ARG002 - venues override it
@@ -323,12 +324,12 @@ class CcxtVenue(ABC):
         return decimal(row[self.positions_table.quantity])
 
     @abstractmethod
-    def margin(self, body: Any) -> tuple[Decimal, Decimal]:
+    def margin(self, body: Any) -> tuple[Decimal | None, Decimal | None]:
         """Equity and free margin, USD, of the payload of ``balance``."""
 
     @abstractmethod
     def levels(self, body: Any, market: Market) -> tuple[tuple[BookLevel, ...], tuple[BookLevel, ...], int]:
-        """Bids, asks and time of the payload of the book."""
+        """Bids, asks and time of the payload of the book; time 0 where it is not told."""
 
     @abstractmethod
     def mark(self, body: Any) -> Decimal | None:
@@ -362,6 +363,21 @@ def positive(value: Any) -> Decimal | None:
         return None
     number = decimal(value)
     return number if number > 0 else None
+
+
+def _told(row: Any, place: Any) -> Decimal | None:
+    return positive(row[place]) if place is not None else None
+
+
+def done(status: OrderStatus) -> Outcome:
+    """The outcome an order's own row tells."""
+    return Outcome(
+        kind="done",
+        order_id=status.order_id,
+        state=status.state,
+        filled=status.filled,
+        average_price=status.average_price,
+    )
 
 
 def dollars(amount: Any, currency: Any) -> Decimal:

@@ -84,9 +84,9 @@ class State:
     pages: dict[str, Any] = field(default_factory=dict)
     """Answers that replace a path's own."""
 
-    def place(self, order: Placed, duplicate: Callable[[], Refusal]) -> Placed:
+    def place(self, order: Placed, duplicate: Callable[[], Refusal] | None) -> Placed:
         known = self.orders.get(order.client_id)
-        if known is not None and known.state == "open":
+        if duplicate is not None and known is not None and known.state == "open":
             raise duplicate()
         order.number = 7001 + len(self.orders)
         self.orders[order.client_id] = order
