@@ -42,7 +42,7 @@ CAPABILITIES = Capabilities(
     venue="bitget",
     client_id=ClientIdRule(form="text", limit=32, unique="open"),
     liquidation_stream=False,
-    adl_stream=True,
+    adl_stream=False,
     margin_stream=False,
     reduce_only="trim",
     post_only=True,
@@ -54,7 +54,8 @@ CAPABILITIES = Capabilities(
     funding_hours=8.0,
     requests_per_minute=600,
 )
-"""Uniqueness among open orders and the trimming are *assumed*."""
+"""No stream of it is read here: forced closes show in polled fills.
+Uniqueness among open orders and the trimming are *assumed*."""
 
 
 class Bitget(CcxtVenue):

@@ -36,8 +36,8 @@ _OWN = "t-"
 CAPABILITIES = Capabilities(
     venue="gate",
     client_id=ClientIdRule(form="text", limit=28, prefix=_OWN, unique="none"),
-    liquidation_stream=True,
-    adl_stream=True,
+    liquidation_stream=False,
+    adl_stream=False,
     margin_stream=False,
     reduce_only="trim",
     post_only=True,
@@ -49,7 +49,8 @@ CAPABILITIES = Capabilities(
     funding_hours=8.0,
     requests_per_minute=600,
 )
-"""Validity is the ``x-gate-exptime`` header of each order. Trimming is *assumed*."""
+"""No stream of it is read here: forced closes show in polled fills.
+Validity is the ``x-gate-exptime`` header of each order. Trimming is *assumed*."""
 
 
 class Gate(CcxtVenue):

@@ -42,8 +42,8 @@ _CAUSES: dict[str, Cause] = {
 CAPABILITIES = Capabilities(
     venue="kucoin",
     client_id=ClientIdRule(form="text", limit=36, unique="open"),
-    liquidation_stream=True,
-    adl_stream=True,
+    liquidation_stream=False,
+    adl_stream=False,
     margin_stream=False,
     reduce_only="trim",
     post_only=True,
@@ -55,7 +55,8 @@ CAPABILITIES = Capabilities(
     funding_hours=8.0,
     requests_per_minute=600,
 )
-"""The venue takes timestamps five seconds old. Uniqueness among open orders and the trimming are *assumed*."""
+"""No stream of it is read here: forced closes show in polled fills.
+The venue takes timestamps five seconds old. Uniqueness among open orders and the trimming are *assumed*."""
 
 
 class Kucoin(CcxtVenue):

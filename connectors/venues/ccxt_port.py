@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from connectors.exchange import Endpoints
 from connectors.venues.access import LivePermission, admitted
 from connectors.venues.ccxt_codec import Codec, Credentials, Signed
 from connectors.venues.ccxt_polling import polled
+from connectors.venues.ccxt_streams import STREAMS
 from connectors.venues.ccxt_venue import UNREADABLE, Ask, CcxtVenue, Market, NotThereError
 from connectors.venues.private_stream import PrivateMessage
 from connectors.venues.transport import Answer, Lost, Transport, unread
@@ -43,7 +44,8 @@ class CcxtPort:
 
     :arg markets: the contracts the desk trades, with their rules: the venue is not asked for them.
     :arg timeout: seconds after which a request is unknown.
-    :arg every: seconds between two looks where the account is watched by polling.
+    :arg watch: by the private stream, where we read the venue's; by polling everywhere else, or if wanted.
+    :arg every: seconds between two looks when polling.
     :raises ExtraMissing: ccxt is not installed.
     :raises UsageError: another release of it is, the endpoints need a permission, or a contract cannot be traded.
     """
@@ -59,6 +61,7 @@ class CcxtPort:
         permission: LivePermission | None = None,
         timeout: float = 2.0,
         every: float = 2.0,
+        watch: Literal["stream", "polling"] = "stream",
     ) -> None:
         self._venue = venue
         self._endpoints = admitted(venue.name, endpoints, permission)
@@ -69,6 +72,8 @@ class CcxtPort:
         self._every = every
         self._ids: dict[str, str] = {}
         self._transport = Transport(endpoints.rest, timeout=timeout)
+        kind = STREAMS.get(venue.name) if watch == "stream" else None
+        self._stream = kind(endpoints, credentials, self._markets, clock, self._transport) if kind else None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -288,7 +293,10 @@ class CcxtPort:
             return unread(error)
 
     async def events(self) -> AsyncIterator[PrivateMessage]:
-        """See ``VenuePort``. By polling, and marked so: what came and went between two looks is not seen."""
+        """See ``VenuePort``. Polling is marked so: what came and went between two looks is not seen."""
+        if self._stream is not None:
+            async for message in self._stream.read():
+                yield message
         async for message in polled(self, self._venue.name, self._assets, self._clock, every=self._every):
             yield message
 

@@ -176,6 +176,8 @@ class PrivateStream(ABC):
         """The dialect's events, and our own fills and orders; what nobody understands is told as a gap."""
         found: list[PrivateMessage] = []
         now = self._clock()
+        if payload == b"pong":
+            return found
         for record in reader.read(payload, now) if self.public(payload) else ():
             if isinstance(record, AccountEvent) and record.event != "fill":
                 found.append(record)

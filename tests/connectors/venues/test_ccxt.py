@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ from connectors.venues.ccxt_okx import Okx
 from connectors.venues.ccxt_port import CcxtPort
 from connectors.venues.ccxt_venue import CcxtVenue, Market
 from connectors.venues.ccxt_venues import CCXT_VENUES, credentials
+from connectors.venues.transport import Lost
 from schemas.clock import MILLISECOND, SECOND, system_clock
 from schemas.errors import ExtraMissing, SettingsError, UsageError
 from schemas.orders import (
@@ -476,7 +478,7 @@ def test_polling_says_that_it_is_polling_and_where_it_was_blind(name: str) -> No
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    run(name, story, every=0.02)
+    run(name, story, every=0.02, watch="polling")
 
 
 @every
@@ -576,3 +578,93 @@ def test_outcomes_are_read_from_raw_codes(name: str) -> None:
             assert (await b.send(b.order())).kind == kind, body
 
     run(name, story)
+
+
+FORCED: list[tuple[str, dict[str, Any], str | None, str]] = [
+    ("binance_usdm", {}, "autoclose-17", "liquidation"),
+    ("binance_usdm", {}, "adl_autoclose", "adl"),
+    ("binance_usdm", {}, "settlement_autoclose-1", "settlement"),
+    ("binance_usdm", {}, None, "unknown"),
+    ("bybit", {"execType": "BustTrade"}, None, "liquidation"),
+    ("bybit", {"execType": "AdlTrade"}, None, "adl"),
+    ("bybit", {"createType": "CreateByLiq"}, None, "liquidation"),
+    ("bybit", {"execType": "Settle"}, None, "settlement"),
+    ("okx", {"subType": "104"}, None, "liquidation"),
+    ("okx", {"subType": "126"}, None, "adl"),
+    ("okx", {"subType": "112"}, None, "settlement"),
+    ("gate", {"text": "liquidation"}, None, "liquidation"),
+    ("gate", {"text": "auto_deleveraging"}, None, "adl"),
+    ("bitget", {"tradeSide": "burst_sell_single"}, "x", "liquidation"),
+    ("bitget", {"tradeSide": "dte_sys_adl_sell_in_single_side_mode"}, "x", "adl"),
+    ("bitget", {"tradeSide": "delivery_close_long"}, "x", "settlement"),
+    ("kucoin", {"tradeType": "liquidation"}, "x", "liquidation"),
+    ("kucoin", {"tradeType": "ADL"}, "x", "adl"),
+    ("kucoin", {"tradeType": "something new"}, "x", "unknown"),
+]
+
+
+@pytest.mark.parametrize("name", sorted({case[0] for case in FORCED}))
+def test_a_fill_the_venue_forced_is_nobodys_order(name: str) -> None:
+    async def story(b: Bench) -> None:
+        await b.send(b.order("sell", reduce_only=True))
+        ask = b.case.venue.fills(market(b.case), 0)
+        [row] = [row for row in await b.port._rows([ask]) if row.get("execType") != "Funding"]
+        for _, told, client_id, cause in [case for case in FORCED if case[0] == name]:
+            found = b.case.venue.fill({**row, **told}, market(b.case), client_id)
+            assert found is not None
+            assert (found.cause, found.client_id) == (cause, ""), told
+
+    run(name, story)
+
+
+HEDGED: dict[str, dict[str, Any]] = {
+    "binance_usdm": {"positionSide": "LONG"},
+    "bybit": {"positionIdx": 1},
+    "okx": {"posSide": "long"},
+    "gate": {"mode": "dual_long"},
+    "bitget": {"posMode": "hedge_mode"},
+    "kucoin": {"positionSide": "LONG"},
+}
+
+
+@pytest.mark.parametrize("name", HEDGED)
+def test_what_cannot_be_told_apart_is_unknown(name: str) -> None:
+    """Hedge mode, a position in a contract nobody gave rules for, and a list that fills its page."""
+
+    async def story(b: Bench) -> None:
+        b.state.position = "2"
+        [ask] = b.case.venue.positions([market(b.case)])
+        [row] = await b.port._rows([ask])
+        path = b.state.seen[-1].path
+        whole = await b.port._ask(ask)
+        assert not isinstance(whole, Lost)
+
+        def instead(*rows: Any) -> None:
+            text = json.dumps(whole.body).replace(json.dumps([row]), json.dumps(list(rows)))
+            b.state.pages[path] = json.loads(text)
+
+        instead({**row, **HEDGED[name]})
+        found = await b.port.account()
+        assert isinstance(found, Unknown)
+        assert "hedge mode" in found.reason
+        place = next(key for key, value in row.items() if value == b.case.instrument)
+        instead(row, {**row, place: "OTHER"})
+        found = await b.port.account()
+        assert isinstance(found, Unknown)
+        assert "OTHER is in the account and its rules were not given" in found.reason
+        instead(row)
+        assert isinstance(await b.port.account(), Account)
+
+    run(name, story)
+
+
+def test_a_list_that_fills_a_page_is_unknown() -> None:
+    async def story(b: Bench) -> None:
+        await b.send(b.order(price="59000", kind="gtc"))
+        [row] = [b.case.voice.row(o) for o in b.state.orders.values()]  # type: ignore[attr-defined]  # this one has rows
+        b.state.pages["/api/v5/trade/orders-pending"] = {"code": "0", "msg": "", "data": [row] * 100}
+        found = await b.port.open_orders()
+        assert isinstance(found, Unknown)
+        assert "100 rows fill a page" in found.reason
+
+    run("okx", story)
