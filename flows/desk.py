@@ -69,7 +69,7 @@ def policy(settings: ExecutorSettings) -> Policy:
     )
 
 
-def rules(settings: ExecutorSettings) -> Rules:
+def rules_of(settings: ExecutorSettings) -> Rules:
     """How the executor goes about it."""
     emergency = Emergency(
         hedge_after=seconds(settings.hedge_after),
@@ -111,13 +111,22 @@ def detector(settings: ExecutorSettings, venues: Mapping[str, Venue]) -> Detecto
     return Detector({name: v.caps for name, v in venues.items()}, policy(settings), sentinel)
 
 
-def executor(settings: ExecutorSettings, journal: Journal, ports: Mapping[str, Sequence[VenuePort]]) -> Executor:
+def executor(
+    settings: ExecutorSettings,
+    journal: Journal,
+    ports: Mapping[str, Sequence[VenuePort]],
+    *,
+    clock: Clock | None = None,
+    rules: Rules | None = None,
+) -> Executor:
     """The executor over its ports.
 
     :arg journal: claimed.
     :arg ports: two for each venue: one for what can wait, one for emergencies.
+    :arg clock: a steady one; made where none is given.
+    :arg rules: instead of those of the settings.
     """
-    clock = steady_clock()
+    clock = clock or steady_clock()
     venues = {name: _venue(pair, clock) for name, pair in ports.items()}
     bounds = limits(settings)
     return Executor(
@@ -126,7 +135,7 @@ def executor(settings: ExecutorSettings, journal: Journal, ports: Mapping[str, S
         gate=lambda proposal: check(proposal, bounds),
         clock=clock,
         closing_of=lambda intent: closing_of(settings, intent),
-        rules=rules(settings),
+        rules=rules or rules_of(settings),
         watch=detector(settings, venues),
     )
 
@@ -208,7 +217,7 @@ async def run_executor(settings: Settings, duration: float | None) -> None:
         pacemaker = paper.start()
         try:
             async with asyncio.timeout(duration):
-                await executor(said, journal, paper.ports()).run()
+                await executor(said, journal, paper.ports(), clock=clock).run()
         except TimeoutError:
             return
         finally:

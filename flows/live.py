@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -35,6 +35,7 @@ from flows.domain.duplicates import Seen
 from flows.domain.rules import Rules
 from flows.figures import Figures
 from flows.keeping import Archive
+from flows.paper_pair import PaperPair
 from flows.settings import Settings
 from flows.stages import Outcome, detected, execute, normalised
 from schemas.clock import SECOND, Clock, system_clock
@@ -69,6 +70,8 @@ class Live:
     history: BackgroundHistory | None
     archive: Archive | None
     clock: Clock
+    paper: PaperPair | None = None
+    """A pair on paper that follows the marks."""
 
     def build(self, stopped: Callable[[], bool], show: Callable[[], None]) -> Dataflow:
         """The dataflow. ``show`` is called a few times a second."""
@@ -77,6 +80,8 @@ class Live:
         batches = normalised(items, self.normaliser, self.reader)
         outcomes = detected(batches, self.detector, Seen())
         op.output("watch", outcomes, CallbackSink(self._watch(show)))
+        if self.paper is not None:
+            op.output("paper", outcomes, CallbackSink(self.paper.take))
         if self.archive is not None:
             op.output("history", outcomes, CallbackSink(self.archive.take))
         return flow
@@ -163,6 +168,8 @@ def run(live: Live, *, duration: float | None, headless: bool, clock: Clock) -> 
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with interruptible(stop):
         try:
+            if live.paper is not None:
+                live.paper.start()
             if headless:
                 execute(live.build(stop, lambda: None))
             else:
@@ -173,6 +180,8 @@ def run(live: Live, *, duration: float | None, headless: bool, clock: Clock) -> 
             live.reader.stop()
             if live.history is not None:
                 live.history.close()
+            if live.paper is not None:
+                live.paper.stop()
     return stop.interrupted
 
 
@@ -210,6 +219,7 @@ def run_demo(
         endpoints = process.endpoints
         venues = [VenueFeeds(e, endpoints[e.venue]) for e in assembly.enabled(settings) if e.venue in endpoints]
         live = assemble(settings, venues, data_dir, system_clock, simulated=True)
+        live = replace(live, paper=PaperPair(settings.executor))
         over = (process.began - system_clock()) / SECOND + duration + _LAST_WORD
         interrupted = run(live, duration=over, headless=headless, clock=system_clock)
     if as_json:
@@ -222,7 +232,8 @@ def run_demo(
 def conclude(live: Live, data_dir: Path) -> None:
     """Print what happened, and what to try next."""
     files = live.history.history.written() if live.history else []
-    Console().print(summary(live.figures.view(), files, data_dir))
+    paper = live.paper.view if live.paper is not None else None
+    Console().print(summary(live.figures.view(), files, data_dir, paper=paper))
 
 
 def outline(live: Live) -> dict[str, object]:
@@ -241,4 +252,5 @@ def outline(live: Live) -> dict[str, object]:
         "by_venue": dict(sorted(figures.by_venue.items())),
         "latency_ms": {"p50": figures.latency(0.5), "p99": figures.latency(0.99)},
         "files": live.history.history.files if live.history else 0,
+        "paper_pair": live.paper.view if live.paper is not None else None,
     }

@@ -81,3 +81,31 @@ class PipelineView(Struct, frozen=True):
     latency_p99_ms: float | None
     files: int
     """History files written."""
+
+
+class PaperView(Struct, frozen=True, kw_only=True):
+    """What became of the paper pair of a demo."""
+
+    asset: str
+    long: str
+    """Venue of the long leg."""
+    short: str
+    notional_usd: float
+    """Of each leg when it was opened."""
+    leverage: float
+    opened: bool = False
+    """Whether both venues told a price to begin at."""
+    hit: str | None = None
+    """Venue whose leg was taken away."""
+    reason: str = ""
+    """As the ledger has it, such as ``LIQUIDATION_ASTER``."""
+    path: str = ""
+    """How it was noticed; as of an intent."""
+    detection_ms: float | None = None
+    """From the liquidation until the executor knew."""
+    flat_ms: float | None = None
+    """From the liquidation until the other leg was closed; ``None`` where it was not."""
+    pnl_usd: float | None = None
+    """At the end, fees and the fee of the liquidation taken off."""
+    idle_pnl_usd: float | None = None
+    """The same of an equal pair nobody acted for, at the last marks."""

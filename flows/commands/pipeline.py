@@ -33,7 +33,7 @@ def demo(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> int:
-    """The whole pipeline on simulated venues of this machine. Places no orders, asks nobody."""
+    """The whole pipeline on simulated venues of this machine, a pair on paper beside. Places no orders, asks nobody."""
     from flows.live import run_demo
 
     settings = settings_of(ctx, data_dir=data_dir)

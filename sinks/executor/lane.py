@@ -24,7 +24,8 @@ from sinks.executor.world import World
 
 log = structlog.get_logger(__name__)
 
-_PRIORITY: tuple[IntentKind, ...] = ("emergency_close", "reduce_pair", "close_pair", "open_pair", "cancel")
+_WORKED: tuple[IntentKind, ...] = ("emergency_close", "reduce_pair", "close_pair")
+"""What a case can begin with, the most urgent first; hedges are made within one."""
 _FINAL_REFUSALS = frozenset({"mode", "shadow"})
 
 
@@ -73,6 +74,9 @@ class Lane:
         if intent is None:
             await self._pause(FOREVER)
             return
+        if intent.order.intent not in _WORKED:
+            self._refuse(intent)
+            return
         case = self._case(pair, intent)
         decision = self._decide(case, self._clock())
         for alarm in decision.alarms:
@@ -87,6 +91,13 @@ class Lane:
             self._busy[action.leg] = task
             task.add_done_callback(partial(self._done, action.leg))
         await self._pause(decision.until)
+
+    def _refuse(self, intent: Intent) -> None:
+        """What this executor does not do is never taken for something else."""
+        kind = intent.order.intent
+        detail = f"{kind} is not carried out here: only {', '.join(_WORKED)} are"
+        self._records.finish(intent.order.intent_id, "refused", detail, None)
+        log.warning("an intent was refused", pair=self._name, intent=kind, detail=detail)
 
     def _done(self, leg: LegKey, task: asyncio.Task[None]) -> None:
         self._busy.pop(leg, None)
@@ -108,7 +119,7 @@ class Lane:
 
     def _most_urgent(self) -> Intent | None:
         intents = self._records.working(self._name)
-        return min(intents, key=lambda i: _PRIORITY.index(i.order.intent), default=None)
+        return min(intents, key=lambda i: _rank(i.order.intent), default=None)
 
     def _decide(self, case: Case, now: int) -> Decision:
         if case.intent.intent == "emergency_close":
@@ -212,3 +223,7 @@ class Lane:
 
     def _ids(self) -> list[str]:
         return [i.order.intent_id for i in self._records.intents.values() if i.order.pair == self._name]
+
+
+def _rank(kind: IntentKind) -> int:
+    return _WORKED.index(kind) if kind in _WORKED else len(_WORKED)

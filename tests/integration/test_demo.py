@@ -86,9 +86,23 @@ def assert_report_is_of(report: dict[str, object], data_dir: Path) -> None:
     assert [(report["cascades"],)] == rows(data_dir, "SELECT count(*) FROM cascades")
     assert report["cascades"] > 0  # type: ignore[operator]  # JSON
     assert report["files"] == len(list(data_dir.glob("history/*/dt=*/part-*.parquet")))
+    assert_pair_was_saved(report["paper_pair"])
     latency = report["latency_ms"]
     assert isinstance(latency, dict)
     assert 0 < latency["p50"] <= latency["p99"]
+
+
+def assert_pair_was_saved(pair: object) -> None:
+    """The cascade took the long leg, the executor flattened the short, and the book ends better than one left alone.
+
+    The short that is left alone gives back what the price recovers; the market is the seed's, so is the order of both.
+    """
+    assert isinstance(pair, dict)
+    assert (pair["opened"], pair["hit"], pair["reason"]) == (True, "aster", "LIQUIDATION_ASTER")
+    assert pair["path"] in {"private_notice", "own_fill"}
+    assert 0 < pair["detection_ms"] < pair["flat_ms"] < 5_000
+    # The long is gone with at most its margin of 20,000 / 6; the short was worth more at the bottom than at the end.
+    assert -3_400 < pair["idle_pnl_usd"] < pair["pnl_usd"] < 3_400
 
 
 def assert_every_view_answers(data_dir: Path) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,7 +22,7 @@ from rich.console import Console
 
 from schemas.cascades import LEVELS, WINDOWS, CascadeUpdate, Level, Signal
 from schemas.records import VENUES, Coverage, FeedState
-from schemas.view import AssetView, FeedView, PipelineView, SignalView, WindowView
+from schemas.view import AssetView, FeedView, PaperView, PipelineView, SignalView, WindowView
 from sinks.dashboard import Dashboard, figures, render, screenshot, summary
 from sinks.dashboard.screen import shares
 from sinks.dashboard.tables import venues
@@ -293,6 +294,24 @@ def test_summary_tells_what_happened_and_what_to_try() -> None:
     out = io.StringIO()
     Console(file=out, width=100).print(summary(busy(floor=False), []))
     assert "none written" in out.getvalue()
+
+
+def test_summary_tells_what_became_of_the_paper_pair() -> None:
+    def told(**known: Any) -> str:
+        pair = PaperView(asset="SOL", long="aster", short="lighter", notional_usd=2e4, leverage=6.0, **known)
+        out = io.StringIO()
+        Console(file=out, width=120).print(summary(busy(), [], paper=pair))
+        return out.getvalue()
+
+    assert "not opened: aster and lighter told no SOL price in time" in told()
+    calm = told(opened=True, pnl_usd=-3.2, idle_pnl_usd=-2.8)
+    assert "SOL long aster, short lighter, $20k each, 6x" in calm
+    assert "no leg in this run" in calm
+    assert "-$3; doing nothing: -$3" in calm
+    hit = {"opened": True, "hit": "lighter", "detection_ms": 19.1, "pnl_usd": 1365.8, "idle_pnl_usd": -818.4}
+    assert "the short at lighter, noticed after 19 ms; aster flat after 60 ms" in told(**hit, flat_ms=59.8)
+    assert "+$1,366; doing nothing: -$818" in told(**hit, flat_ms=59.8)
+    assert "aster NOT flat" in told(**hit)
 
 
 def test_the_picture_is_an_svg_of_the_view(tmp_path: Path) -> None:

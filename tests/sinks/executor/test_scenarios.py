@@ -305,6 +305,18 @@ def test_an_order_nobody_here_made_stops_whatever_adds_risk() -> None:
     assert scene.journal.control().state == "REDUCE_ONLY"
 
 
+@pytest.mark.parametrize("kind", ["open_pair", "cancel", "hedge", "unwind_hedge"])
+def test_what_the_executor_does_not_do_is_refused_with_a_reason_and_no_close(kind: IntentKind) -> None:
+    async def story(scene: Scene, executor: Executor) -> None:
+        executor.submit([asked(scene, kind)])
+        await asyncio.sleep(2)
+
+    scene = tell(Scene, story)
+    assert placed(scene) == []
+    (intent,) = scene.journal.intents(("refused",))
+    assert intent.detail == f"{kind} is not carried out here: only emergency_close, reduce_pair, close_pair are"
+
+
 def test_setting_the_clock_does_not_end_a_wait() -> None:
     wall, counted = [1_000 * SECOND], [5 * SECOND]
     clock = steady_clock(lambda: wall[0], lambda: counted[0])
