@@ -71,6 +71,7 @@ class CcxtPort:
         self._clock = clock
         self._every = every
         self._ids: dict[str, str] = {}
+        self._numbers: dict[str, str] = {}
         self._transport = Transport(endpoints.rest, timeout=timeout)
         kind = STREAMS.get(venue.name) if watch == "stream" else None
         self._stream = kind(endpoints, credentials, self._markets, clock, self._transport) if kind else None
@@ -97,7 +98,7 @@ class CcxtPort:
 
     def prepare_cancel(self, instrument: str, client_id: str, *, now: int) -> SignedRequest:
         """See ``VenuePort``."""
-        number = next((number for number, known in self._ids.items() if known == client_id), "")
+        number = self._numbers.get(client_id, "")
         ask = self._venue.cancel(self._market(instrument), client_id, number, now)
         return self._request(self._codec.signed(ask, now=now), instrument, client_id, now)
 
@@ -133,7 +134,7 @@ class CcxtPort:
         answer = await self._sent(request.method, request.path, request.body, request.headers)
         outcome = self._venue.outcome(answer, self._markets)
         if outcome.order_id:
-            self._ids[outcome.order_id] = request.client_id
+            self._learn(outcome.order_id, request.client_id)
         return outcome
 
     async def _sent(
@@ -224,9 +225,12 @@ class CcxtPort:
         return self._markets[instrument]
 
     def _learnt(self, status: OrderStatus) -> OrderStatus:
-        if status.client_id:
-            self._ids[status.order_id] = status.client_id
+        self._learn(status.order_id, status.client_id)
         return status
+
+    def _learn(self, order_id: str, client_id: str) -> None:
+        self._ids[order_id] = client_id
+        self._numbers[client_id] = order_id
 
     async def fills(self, since: int) -> Sequence[Fill] | Unknown:
         """See ``VenuePort``."""
@@ -250,8 +254,7 @@ class CcxtPort:
         if ask is None or all(self._client_id(row) is not None for row in rows):
             return
         for row in await self._rows([ask]):
-            status = self._venue.order_status(row, market)
-            self._ids[status.order_id] = status.client_id
+            self._learnt(self._venue.order_status(row, market))
 
     async def account(self) -> Account | Unknown:
         """See ``VenuePort``. A position in a contract whose rules were not given makes it unknown, never flat."""

@@ -58,9 +58,12 @@ from tests.connectors.venues.ccxt_loopback import (
     BinanceVoice,
     BybitVoice,
     OkxVoice,
+    Refusal,
+    Request,
     State,
     Voice,
     loopback,
+    strict,
 )
 from tests.connectors.venues.ccxt_voices import BitfinexVoice, BitgetVoice, GateVoice, KucoinVoice
 
@@ -230,6 +233,21 @@ def test_nothing_pays_or_approves_anybody(name: str) -> None:
             assert [claim for claim in claims if claim in wire] == [], wire
 
     run(name, story)
+
+
+@pytest.mark.parametrize(
+    ("name", "claim"), [("bybit", "referer"), ("bitget", "x-channel-api-code"), ("kucoin", "kc-api-partner")]
+)
+def test_what_ccxt_sends_by_itself_is_refused(name: str, claim: str) -> None:
+    """The control: without our table the client claims its share, and the server does refuse it."""
+    case = CASES[name]
+    keys = {"apiKey": KEY, "secret": SECRET, "password": PASSPHRASE}
+    ask = case.venue.cancel(market(case), case.client_id(1), "", 0)
+    made = getattr(ccxt_codec._ccxt(), case.venue.ccxt_id)(keys).sign(ask.path, list(ask.api), "POST", dict(ask.fields))
+    headers = {name.lower(): str(value) for name, value in made["headers"].items()}
+    assert claim in headers
+    with pytest.raises(Refusal, match=claim):
+        strict(case.voice, Request("POST", "/", "", headers, made["body"] or ""), State())
 
 
 @every
