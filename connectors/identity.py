@@ -84,5 +84,5 @@ def event_ids(rows: NDArray[Any], salt: NDArray[np.uint64], ends: NDArray[np.int
 
     :arg salt: by instrument code.
     """
-    price, quantity = (np.ascontiguousarray(rows[name]).view(np.uint64) for name in ("price", "quantity"))
+    price, quantity = (np.array(rows[name]).view(np.uint64) for name in ("price", "quantity"))
     return _event_ids(rows, price, quantity, salt, ends)

@@ -116,6 +116,11 @@ class Intake:
             self._frames[frame] = (venue, feed, payload, received)
         return DeadLetter(venue, feed, reason, payload, received)
 
+    def warm_up(self) -> None:
+        """Load what is compiled, so that the first forced close does not wait for it."""
+        none, nowhere = np.empty(0, np.int64), np.frombuffer(bytes(ROW.itemsize), ROW)[:0]
+        converted(nowhere, {}, self.catalogue.columns, self._coverage, none, none)
+
     def take(self) -> Batch:
         """Everything collected since the last call, converted."""
         frames, symbols, assets = len(self._ends), self.catalogue.symbols, self.catalogue.assets

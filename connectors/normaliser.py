@@ -53,6 +53,10 @@ class Normaliser:
         """The connection was made anew: forget what the old one had told."""
         self._sessions.pop((venue, feed), None)
 
+    def warm_up(self) -> None:
+        """Load what is compiled, so that the first forced close does not wait for it."""
+        self._intake.warm_up()
+
     def snapshot(self) -> bytes:
         """What the open sessions have been told so far, for a successor that reads on from here."""
         out = io.BytesIO()

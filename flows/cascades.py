@@ -57,8 +57,10 @@ def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     flow = Dataflow("cascades")
     arrivals = op.input("closes", flow, source)
     pieces = op.flat_map("shards", arrivals, PieceReader(worker.bus, source).read)
+    rules, slack = assembly.rules(worker.settings), seconds(said.slack)
     measures = assembly.under_count(worker.settings)
-    made = ShardLogic.maker(assembly.rules(worker.settings), seconds(said.slack), measures, worker.clock)
+    worker.warm_up(Shard(MARKET, rules, slack, measures=measures).warm_up)
+    made = ShardLogic.maker(rules, slack, measures, worker.clock)
     told = op.stateful_batch("detect", pieces, made)
     messages = op.flat_map_batch(
         "messages", op.key_rm("unkey", told), lambda runs: [keyed(m) for run in runs for m in run]

@@ -190,7 +190,9 @@ def warm_up() -> None:
     if not is_warm():
         sys.stderr.write("compiling the window kernel: once on this machine, about half a minute\n")
     catalogue = Catalogue()
-    Seen().drop(Normaliser([], catalogue).normalise([]))
+    normaliser = Normaliser([], catalogue)
+    normaliser.warm_up()
+    Seen().drop(normaliser.normalise([]))
     Detector(Rules(), catalogue.assets).warm_up()
 
 

@@ -41,6 +41,7 @@ _instruments = msgspec.json.Decoder(tuple[Instrument, ...]).decode
 def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     """The flow, ready to be run."""
     worker = Worker.begin("normalise", config, bounded=bounded)
+    worker.warm_up(PartitionReader(worker.clock).warm_up)
     flow = Dataflow("normalise")
     arrivals = op.input("raw", flow, worker.source([RAW]))
     frames = op.flat_map("frames", arrivals, lambda arrived: read(arrived, worker.bus.name(RAW)))
@@ -86,6 +87,10 @@ class PartitionReader(StatefulBatchLogic[list[Item], list[Outgoing], bytes]):
             for instruments in self._listed.values():
                 self._catalogue.add(instruments)
             self._normaliser.restore(sessions)
+
+    def warm_up(self) -> None:
+        """Load what is compiled, so that the first frame does not wait for it."""
+        self._normaliser.warm_up()
 
     def on_batch(self, values: list[list[Item]]) -> tuple[list[list[Outgoing]], bool]:
         """What the frames say, as messages."""

@@ -13,7 +13,8 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -29,6 +30,7 @@ from flows.health import Health, HealthPage
 from flows.settings import Settings, read_duration
 from schemas.bus import Bus
 from schemas.clock import SECOND, Clock, system_clock
+from schemas.compiled import is_warm
 from schemas.topics import Topic
 from sinks.kafka import KafkaSink
 
@@ -45,7 +47,7 @@ class Worker:
         self.name, self.settings, self.clock = name, settings, clock
         self.health = Health(name)
         self._bounded = bounded
-        self._stopping = False
+        self._stopping = self._warming = False
         self._page: HealthPage | None = None
         self._sources: list[KafkaSource] = []
         self._figures_due = 0
@@ -66,6 +68,20 @@ class Worker:
         atexit.register(worker.close)
         faulthandler.register(signal.SIGUSR1)  # what each thread is doing, on stderr
         return worker
+
+    def warm_up(self, load: Callable[[], object]) -> None:
+        """Load what is compiled before the flow begins, half a minute where it is the first time on a machine.
+
+        No message waits for it then, and who is told to stop meanwhile ends at once.
+        """
+        if not is_warm():
+            log.info("compiling, once on this machine", worker=self.name, pid=os.getpid())
+        self._warming = True
+        with ThreadPoolExecutor(
+            1
+        ) as beside:  # the compiler does not look up for seconds: who waits for it hears signals
+            beside.submit(load).result()
+        self._warming = False
 
     @cached_property
     def bus(self) -> Bus:
@@ -146,6 +162,8 @@ class Worker:
         """The system, or a person, asks to stop: drain, flush, keep the offsets, end. The second time at once."""
         if self._stopping:
             raise KeyboardInterrupt
+        if self._warming:
+            os._exit(0)  # nothing was begun, and the compiler cannot be interrupted
         self._stopping = True
         self.health.unready("stopping")
         log.info("stopping", worker=self.name, signal=signal.Signals(number).name)

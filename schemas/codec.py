@@ -1,8 +1,9 @@
 """Records as messages and back: JSON by msgspec, a native frame as it is.
 
 Headers: ``content-type``, ``schema`` (``liquidation.v1``) and ``event-id``; a native frame carries ``venue``, ``feed``
-and ``receive-time`` instead of an id. The timestamp of a message is the event time in milliseconds. A value that cannot
-be read raises ``Unreadable``, which its reader turns into a dead letter: one bad message costs itself.
+and ``receive-time`` instead of an id. The timestamp of a message is the event time in milliseconds; who
+sends it dates nothing ahead of now. A value that cannot be read raises ``Unreadable``, which its reader turns into a
+dead letter: one bad message costs itself.
 """
 
 from __future__ import annotations

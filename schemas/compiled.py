@@ -30,7 +30,7 @@ def cache_folder(sources: Iterable[Path] = _SOURCES) -> Path:
 
 def is_warm() -> bool:
     """Whether compiled code of these sources is there, so that the first start is quick."""
-    return any(cache_folder().glob("**/*.nbc"))
+    return any(Path(numba.config.CACHE_DIR or cache_folder()).glob("**/*.nbc"))
 
 
 if "NUMBA_CACHE_DIR" not in os.environ and os.access(Path(__file__).parent, os.W_OK):

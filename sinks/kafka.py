@@ -5,6 +5,9 @@ costs; an epoch does: the engine's snapshot of a sink is taken only when every m
 what a crash leaves undelivered is sent again. Guarantee: at least once, in order per key, with ids that are the same
 each time; a reader that keeps ids has everything once.
 
+A message is dated by its record's own time, but never later than now: brokers refuse what is dated an hour ahead
+(``message.timestamp.after.max.ms``), and one such would stop its writer for ever. The record itself keeps its time.
+
 A queue that is full makes the flow wait (back-pressure), as an absent broker does, up to ``deadline`` seconds; then
 ``DeliveryFailed`` says what is waiting for whom. A message the brokers refuse fails at once.
 """
@@ -22,6 +25,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.bus import Bus
+from schemas.clock import MILLISECOND, Clock, system_clock
 from schemas.codec import Outgoing
 from schemas.errors import DeliveryFailed
 
@@ -52,8 +56,8 @@ class Outbox:
     :arg deadline: seconds a message may take, brokers' absence included.
     """
 
-    def __init__(self, bus: Bus, deadline: float = 120.0) -> None:
-        self._bus, self._deadline = bus, deadline
+    def __init__(self, bus: Bus, deadline: float = 120.0, clock: Clock = system_clock) -> None:
+        self._bus, self._deadline, self._clock = bus, deadline, clock
         self._failure: DeliveryFailed | None = None
         self._away = False
         self.sent = 0
@@ -75,8 +79,9 @@ class Outbox:
 
         :raises DeliveryFailed: this or an earlier one cannot be delivered.
         """
+        now = self._clock() // MILLISECOND
         for topic, key, value, headers, timestamp in messages:
-            self._produce(self._name(topic), key, value, headers, timestamp)
+            self._produce(self._name(topic), key, value, headers, min(timestamp, now))
             self.sent += 1
             if not self.sent % _POLL_EVERY:
                 self._producer.poll(0)

@@ -84,6 +84,11 @@ class Shard:
         slots = self._detector.state.slot["open"]
         return int(slots[0] if self.name == MARKET else np.count_nonzero(slots[1:]))
 
+    def warm_up(self) -> None:
+        """Load what is compiled, so that the first event does not wait for it."""
+        self._seen.drop(Batch(_EMPTY, (), self.assets))
+        self._detector.warm_up()
+
     def closes(self, batch: Batch) -> Told:
         """Forced closes of one partition, in its order."""
         columns = self._relabelled(batch)
@@ -143,15 +148,19 @@ class Shard:
             self._ids.append((newest, recent))
 
     def _relabelled(self, batch: Batch) -> LiquidationColumns:
-        """The columns with our own codes of the assets."""
+        """The columns with our own codes of the assets, given as they occur: a slot is for who has a forced close."""
         columns, theirs = batch.liquidations.take(slice(None)), batch.assets
         if theirs is not self._coded:
             self._coded, self._codes = theirs, np.empty(0, np.int32)
-        known = len(self._codes)
-        if known < len(theirs):
-            added = [self.assets.code(theirs[code]) for code in range(known, len(theirs))]
-            self._codes = np.concatenate([self._codes, np.array(added, np.int32)])
-        columns.asset = self._codes[columns.asset]
+        unknown = np.full(len(theirs) - len(self._codes), -1, np.int32)
+        if len(unknown):
+            self._codes = np.concatenate([self._codes, unknown])
+        codes = self._codes[columns.asset]
+        if (codes < 0).any():
+            for code in dict.fromkeys(columns.asset[codes < 0].tolist()):
+                self._codes[code] = self.assets.code(theirs[code])
+            codes = self._codes[columns.asset]
+        columns.asset = codes
         return columns
 
     def _remember(self, columns: LiquidationColumns) -> None:

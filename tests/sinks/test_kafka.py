@@ -22,7 +22,8 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from connectors.kafka import waited
 from flows.stages import execute
 from schemas.bus import Bus
-from schemas.codec import Outgoing, encode
+from schemas.clock import HOUR, MILLISECOND, system_clock
+from schemas.codec import Outgoing, decode, encode
 from schemas.errors import DeliveryFailed
 from schemas.records import FeedStatus
 from schemas.topics import FEEDS, SIGNALS
@@ -50,6 +51,18 @@ def contents(bus: Bus, topic: str) -> list[Message]:
 
 def values(bus: Bus, topic: str = SIGNALS.name) -> list[int]:
     return [int(message.value() or b"-1") for message in contents(bus, topic)]
+
+
+def test_what_is_dated_ahead_is_delivered_and_keeps_its_own_time(broker: Broker) -> None:
+    """The broker refuses a message dated an hour ahead; a record may say so all the same."""
+    bus, now = broker.bus_with(FEEDS), system_clock()
+    status = FeedStatus("okx", "liquidations", "connected", "", now + 48 * HOUR)
+    outbox = Outbox(bus)
+    outbox.send([encode(status)])
+    outbox.settle()
+    (message,) = contents(bus, FEEDS.name)
+    assert now // MILLISECOND <= message.timestamp()[1] <= system_clock() // MILLISECOND
+    assert decode(FEEDS, message.value(), message.headers()) == status
 
 
 def test_a_message_arrives_with_key_headers_and_time(broker: Broker) -> None:
