@@ -178,11 +178,21 @@ def run(live: Live, *, duration: float | None, headless: bool, clock: Clock) -> 
         finally:
             sys.setswitchinterval(interval)
             live.reader.stop()
-            if live.history is not None:
-                live.history.close()
-            if live.paper is not None:
-                live.paper.stop()
+            _close(live)
     return stop.interrupted
+
+
+def _close(live: Live) -> None:
+    """The paper pair comes to its end, what it did goes into the history, the history to disk."""
+    try:
+        if live.paper is not None:
+            live.paper.stop()
+            if live.history is not None:
+                for report in live.paper.reports:
+                    live.history.add(report)
+    finally:
+        if live.history is not None:
+            live.history.close()
 
 
 def warm_up() -> None:

@@ -21,7 +21,7 @@ from flows import desk
 from flows.settings import ExecutorSettings
 from flows.stages import Outcome
 from schemas.clock import MILLISECOND, SECOND, Clock, steady_clock
-from schemas.orders import OrderIntent
+from schemas.orders import ExecutionReport, OrderIntent
 from schemas.pairs import Leg, Pair
 from schemas.records import MarkPrice
 from schemas.view import PaperView
@@ -59,6 +59,8 @@ class PaperPair:
             asset=ASSET, long=LONG, short=SHORT, notional_usd=float(NOTIONAL), leverage=float(LEVERAGE)
         )
         """What became of it; whole after ``stop``."""
+        self.reports: list[ExecutionReport] = []
+        """The same step by step; whole after ``stop``."""
 
     def start(self) -> None:
         """From here on marks are followed."""
@@ -111,7 +113,7 @@ class PaperPair:
                     journal.claim()
                     pair = self._open(venues, journal, clock)
                     await self._work(venues, journal, clock)
-                    self.view = self._told(journal, pair)
+                    self.view, self.reports = self._told(journal, pair), journal.reports()
         finally:
             self._loop = self._venues = None
             venues.stop()

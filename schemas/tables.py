@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from schemas.cascades import COMPONENTS, CascadeUpdate, Signal, WindowMetrics
 from schemas.columns import Column, Lists, Maps, Named, Parts
 from schemas.errors import HistoryError
 from schemas.measures import ROLLING, SCALES, Measures
+from schemas.orders import ExecutionReport, OrderIntent
 from schemas.records import (
     CAUSES,
     COVERAGES,
@@ -43,11 +45,15 @@ from schemas.records import (
 SCHEMA_VERSION = 1
 """Raised when a column changes its meaning or type; stands in the metadata of every file."""
 
-StoredRecord = MarketRecord | WindowMetrics | Measures | CascadeUpdate | Signal
+StoredRecord = MarketRecord | WindowMetrics | Measures | CascadeUpdate | Signal | ExecutionReport
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _TIME = pa.timestamp("ns")
 _FLOAT, _INT, _ID, _BOOL, _TEXT = pa.float64(), pa.int64(), pa.uint64(), pa.bool_(), pa.string()
+_PLACES = 18
+_EXACT = pa.decimal128(38, _PLACES)
+"""Of orders: a quantity is what it says, not the nearest binary fraction."""
+_DIGITS = Context(prec=38)
 _FIGURES = pa.map_(_TEXT, _FLOAT)
 _NAMES, _FLOATS = pa.list_(pa.string()), pa.list_(pa.float64())
 _SCALES = pa.struct([(name, pa.float64()) for name in SCALES])
@@ -166,14 +172,22 @@ DATASETS: dict[str, Dataset] = {
             order_id=_TEXT, client_id=_TEXT, detail=_TEXT, **_WHEN,
         ),
         _dataset(
+            "executions", ExecutionReport, "time", sequence=_INT, intent_id=_TEXT, pair=_NAME, asset=_NAME, what=_NAME,
+            venue=_NAME, instrument=_NAME, client_id=_TEXT, side=_NAME, quantity=_EXACT, price=_EXACT,
+            reduce_only=_BOOL, detail=_TEXT, time=_TIME,
+        ),
+        _dataset(
             "dead_letters", DeadLetter, "receive_time", venue=_NAME, feed=_NAME, reason=_TEXT, raw=pa.binary(),
             receive_time=_TIME,
         ),
     )
 }  # fmt: skip
-"""Every dataset by its name. Control records are not stored."""
+"""Every dataset by its name. Control records are not stored, nor intents: what came of them tells their story."""
 
-_OF_RECORD: dict[type[Any], str | None] = {d.record: d.name for d in DATASETS.values()} | {Control: None}
+_OF_RECORD: dict[type[Any], str | None] = {d.record: d.name for d in DATASETS.values()} | {
+    Control: None,
+    OrderIntent: None,
+}
 
 
 def dataset_of(record: StoredRecord) -> str | None:
@@ -281,6 +295,10 @@ def _column(dataset: str, field: pa.Field, values: list[Any]) -> pa.Array:
             values = [int(value, 16) for value in values]
         elif field.name in _UNTOLD:
             return pa.array(np.array(values, np.float64), from_pandas=True)
+    if field.type == _EXACT:
+        values = [
+            None if value is None else value.quantize(Decimal((0, (1,), -_PLACES)), None, _DIGITS) for value in values
+        ]
     if pa.types.is_map(field.type):
         values = [list(value.items()) for value in values]
     return pa.array(values, field.type)

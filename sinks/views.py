@@ -34,6 +34,7 @@ KEYS: dict[str, tuple[tuple[str, ...], str]] = {
     "trades": (("venue", "instrument", "trade_id", "event_time"), "receive_time"),
     "feeds": (("venue", "feed", "event_time", "state", "reason", "gap_from"), "event_time"),
     "account_events": (("event_id",), "receive_time"),
+    "executions": (("sequence", "time"), "time"),
     "dead_letters": (("venue", "feed", "receive_time", "reason", "raw"), "receive_time"),
 }
 """Dataset -> what makes a row the same row within a day, and which of the same rows is kept: the first by this."""

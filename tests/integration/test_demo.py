@@ -87,6 +87,9 @@ def assert_report_is_of(report: dict[str, object], data_dir: Path) -> None:
     assert report["cascades"] > 0  # type: ignore[operator]  # JSON
     assert report["files"] == len(list(data_dir.glob("history/*/dt=*/part-*.parquet")))
     assert_pair_was_saved(report["paper_pair"])
+    orders = "SELECT venue, side, reduce_only FROM executions WHERE what = 'prepared' ORDER BY sequence"
+    assert ("hyperliquid", "buy", True) in rows(data_dir, orders)
+    assert all(reduce_only for _, _, reduce_only in rows(data_dir, orders))
     latency = report["latency_ms"]
     assert isinstance(latency, dict)
     assert 0 < latency["p50"] <= latency["p99"]

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -15,6 +16,7 @@ import pytest
 from schemas.cascades import CascadeUpdate, WindowMetrics
 from schemas.clock import SECOND
 from schemas.errors import HistoryError
+from schemas.orders import ExecutionReport
 from schemas.records import Liquidation, MarkPrice
 from sinks.duckdb import FILE, connect, create_views
 from sinks.parquet import ParquetHistory, lay_out
@@ -24,9 +26,9 @@ Python = Callable[..., subprocess.Popen[str]]
 
 NOON = 1_795_262_400_000_000_000
 VIEWS = [
-    "account_events", "cascade_updates", "cascades", "contagion", "dead_letters", "feeds", "funding", "liquidations",
-    "liquidations_1h", "liquidations_1m", "mark_prices", "measures", "open_interest", "price_levels", "rolling",
-    "signals", "trades", "venue_leads", "windows",
+    "account_events", "cascade_updates", "cascades", "contagion", "dead_letters", "executions", "feeds", "funding",
+    "liquidations", "liquidations_1h", "liquidations_1m", "mark_prices", "measures", "open_interest", "price_levels",
+    "rolling", "signals", "trades", "venue_leads", "windows",
 ]  # fmt: skip
 
 
@@ -285,3 +287,21 @@ def test_readers_leave_no_file_behind(tmp_path: Path, make: Make) -> None:
     ask(tmp_path, "SELECT count(*) FROM liquidations")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history", FILE]
     assert list((tmp_path / "history" / "_tmp").iterdir()) == []
+
+
+def test_executions_keep_decimals_as_they_are_and_a_report_told_twice_is_there_once(tmp_path: Path) -> None:
+    """An average of fills may have more digits than a file keeps; they are rounded at the eighteenth place."""
+    filled = ExecutionReport(
+        sequence=4, intent_id="i", pair="basis", asset="BTC", what="filled", venue="aster", instrument="BTCUSDT",
+        client_id="c", side="sell", quantity=Decimal("0.1"), price=Decimal(200_000) / 3, reduce_only=True, detail="",
+        time=NOON,
+    )  # fmt: skip
+    told = ExecutionReport(
+        sequence=3, intent_id="i", pair="basis", asset="BTC", what="intent", venue="", instrument="", client_id="",
+        side=None, quantity=None, price=None, reduce_only=None, detail="emergency_close", time=NOON,
+    )  # fmt: skip
+    stored(tmp_path, filled, told, filled)
+    assert ask(tmp_path, "SELECT sequence, what, quantity, price, reduce_only FROM executions ORDER BY sequence") == [
+        (3, "intent", None, None, None),
+        (4, "filled", Decimal("0.1"), Decimal("66666.666666666666666667"), True),
+    ]
