@@ -15,7 +15,7 @@ from schemas.clock import MILLISECOND
 from schemas.codec import CloseDecoder, Headers, decode, letter
 from schemas.errors import Unreadable
 from schemas.records import DeadLetter
-from schemas.topics import LIQUIDATIONS, TOPICS, Topic, schema_name
+from schemas.topics import LIQUIDATIONS, TOPICS, schema_name
 
 
 def schema_of(message: Message) -> bytes:
@@ -37,17 +37,14 @@ class RunReader:
         self._closes = CloseDecoder(self._instruments, self._assets)
 
     def closes(self, run: Run) -> tuple[Batch, list[DeadLetter]]:
-        """The forced closes of a run, in its order, and what was none."""
+        """The forced closes of a run, in its order, and what was none.
+
+        Headers cost as much as decoding, so they are asked only about what cannot be read: within a topic fields are
+        only added, and one of a newer version that reads like ours is one of ours.
+        """
         name = self._bus.name(run.topic)
-        good = [message for message in run.messages if _is_of(LIQUIDATIONS, message)]
-        columns, faults = self._closes.columns([message.value() for message in good])
-        letters = [_letter(name, good[index], reason) for index, reason in faults]
-        if len(good) < len(run.messages):
-            letters += [
-                _letter(name, message, f"schema {schema_of(message).decode(errors='replace')}: of a newer version")
-                for message in run.messages
-                if not _is_of(LIQUIDATIONS, message)
-            ]
+        columns, faults = self._closes.columns([message.value() for message in run.messages])
+        letters = [_letter(name, run.messages[index], _newer(run.messages[index]) or why) for index, why in faults]
         return Batch(columns, self._instruments, self._assets), letters  # type: ignore[arg-type] # looked up by code, as a list is
 
     def records(self, run: Run, unused: Collection[bytes] = ()) -> tuple[list[tuple[bytes, Any]], list[DeadLetter]]:
@@ -76,10 +73,12 @@ def schemas(*records: type[Struct]) -> frozenset[bytes]:
     return frozenset(schema_name(record).encode() for record in records)
 
 
-def _is_of(topic: Topic, message: Message) -> bool:
-    """Whether a message is of the version this reader knows; one that does not say is taken to be."""
+def _newer(message: Message) -> str:
+    """What is to be said of a message of another version than this reader knows; nothing of one that is of this."""
     schema = schema_of(message)
-    return not schema or schema.rpartition(b".")[2] == topic.version.encode()
+    if not schema or schema.rpartition(b".")[2] == LIQUIDATIONS.version.encode():
+        return ""
+    return f"schema {schema.decode(errors='replace')}: of a newer version"
 
 
 def _letter(topic: str, message: Message, reason: str) -> DeadLetter:
