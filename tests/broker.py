@@ -1,6 +1,6 @@
 """A real Kafka for tests: one per test session, however many processes run it, from the script of ``make kafka``.
 
-It is missing where Java is, or Maven and the jars are; tests then skip and say so, unless ``BREAKWATER_BROKER`` is
+It is missing where Java is, or Maven and the jars are; tests then skip and say so, unless ``TESTS_BROKER`` is
 ``required``, as it is where every change must pass.
 """
 
@@ -123,8 +123,8 @@ def missing() -> str:
 
 def _needed() -> None:
     why = missing()
-    if why and os.environ.get("BREAKWATER_BROKER") == "required":
-        pytest.fail(f"BREAKWATER_BROKER=required, but {why}")
+    if why and os.environ.get("TESTS_BROKER") == "required":
+        pytest.fail(f"TESTS_BROKER=required, but {why}")
     if why:
         pytest.skip(why)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from connectors.catalogue import Catalogue
@@ -26,6 +27,15 @@ settings.register_profile("breakwater", deadline=None, derandomize=bool(os.envir
 settings.load_profile("breakwater")
 
 Read = Callable[..., list[MarketRecord]]
+
+
+@pytest.fixture(autouse=True)
+def _logs_say_what_they_said_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command run in this process sets logging up for good; the next test must not find that."""
+    configure = structlog.configure
+    monkeypatch.setattr(structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False}))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -73,7 +73,8 @@ def market(tmp_path: Path) -> Path:
 
 
 def rule(rate: float) -> Rules:
-    return Rules(levels=(LevelRule(1.0, rate / 2), LevelRule(1.0, rate), LevelRule(1.0, 500.0), LevelRule(1.0, 900.0)))
+    levels = (LevelRule(1.0, rate / 2), LevelRule(1.0, rate), LevelRule(1.0, 500.0), LevelRule(1.0, 900.0))
+    return Rules(levels=levels, capped_event=1.0)
 
 
 def test_the_detectors_own_alarms_catch_what_they_can(market: Path) -> None:
