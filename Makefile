@@ -16,7 +16,8 @@ demo: venv      ## the whole pipeline on simulated venues, in this terminal
 	@.venv/bin/breakwater demo $(ARGS)
 
 test: venv      ## every test
-	@.venv/bin/pytest -n 2 $(ARGS) || { echo "what failed beside others gets one run alone"; .venv/bin/pytest --last-failed $(ARGS); }
+	@$(PY) -c "from flows.live import warm_up; warm_up()"
+	@.venv/bin/pytest -n 2 --dist worksteal $(ARGS) || { echo "what failed beside others gets one run alone"; .venv/bin/pytest --last-failed $(ARGS); }
 
 lint: venv      ## format, lint, types, import contracts
 	@.venv/bin/ruff format --check .

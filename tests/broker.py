@@ -27,7 +27,7 @@ from schemas.topics import TOPICS, Topic
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "docker/kafka/broker"
-JARS = Path(os.environ.get("BREAKWATER_KAFKA_JARS", ROOT / ".kafka/jars-4.3.0"))
+JARS = Path(os.environ.get("KAFKA_JARS", ROOT / ".kafka/jars-4.3.0"))
 
 _GUARD = """
 import fcntl, subprocess, sys
