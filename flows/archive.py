@@ -7,6 +7,7 @@ come again; what was told twice (the same event, or the same words) is kept once
 
 from __future__ import annotations
 
+import atexit
 import pickle
 import sys
 from collections import Counter
@@ -70,7 +71,10 @@ def upkeep(worker: Worker, lane: str) -> Upkeep | None:
     kept = worker.settings.history
     if not kept.upkeep or lane != lanes()[0]:
         return None
-    return Upkeep(worker.settings.data_dir, kept.keep, seconds(kept.upkeep), worker.clock)
+    found = Upkeep(worker.settings.data_dir, kept.keep, seconds(kept.upkeep), worker.clock)
+    # A thread inside DuckDB must not be torn down with the interpreter.
+    atexit.register(found.close)
+    return found
 
 
 def lanes() -> list[str]:
