@@ -162,9 +162,7 @@ class Lane:
         key = (case.intent.intent_id, what)
         if key not in self._alarmed:
             self._alarmed.add(key)
-            pair = case.pair
-            if self._records.journal.raise_alarm(case.intent.intent_id, what, detail, pair.pair, pair.asset):
-                log.error("alarm", pair=pair.pair, what=what, detail=detail)
+            self._records.alarm(case.intent.intent_id, what, detail, case.pair)
 
     def _refusal(self, case: Case) -> Finish | None:
         """What a refusal of the gate means for the case: its end, where nothing was begun that has to be finished."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+import structlog
 from msgspec.structs import replace
 
 from schemas.orders import Fill, IntentState, OrderIntent
@@ -13,6 +14,8 @@ from sinks.executor.attempts import Attempt, after_fills
 from sinks.executor.journal import Intent, Journal
 from sinks.executor.steps import LegKey
 from sinks.executor.world import World
+
+log = structlog.get_logger(__name__)
 
 
 class Records:
@@ -102,6 +105,13 @@ class Records:
         del self.pairs[pair.pair]
         for leg in pair.legs:
             self._legs.pop((leg.venue, leg.instrument), None)
+
+    def alarm(self, case: str, what: str, detail: str, pair: Pair | None = None) -> bool:
+        """Something a person has to know, once per case and kind; whether it is new."""
+        new = self.journal.raise_alarm(case, what, detail, pair.pair if pair else "", pair.asset if pair else "")
+        if new:
+            log.error("alarm", case=case, what=what, detail=detail)
+        return new
 
     def on(self, leg: LegKey, ids: Iterable[str]) -> tuple[Attempt, ...]:
         """The attempts in a contract that a case has to mind: its own, and any whose end was not seen."""
