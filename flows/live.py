@@ -198,7 +198,7 @@ def _close(live: Live) -> None:
 def warm_up() -> None:
     """Compile what is compiled, in seconds the first time on a machine, so that no frame waits for it."""
     if not is_warm():
-        sys.stderr.write("compiling the window kernel: once on this machine, about half a minute\n")
+        sys.stderr.write("compiling the window kernel: once on this machine, about a minute\n")
     catalogue = Catalogue()
     normaliser = Normaliser([], catalogue)
     normaliser.warm_up()

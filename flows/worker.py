@@ -70,7 +70,7 @@ class Worker:
         return worker
 
     def warm_up(self, load: Callable[[], object]) -> None:
-        """Load what is compiled before the flow begins, half a minute where it is the first time on a machine.
+        """Load what is compiled before the flow begins, a minute where it is the first time on a machine.
 
         No message waits for it then, and who is told to stop meanwhile ends at once.
         """

@@ -11,7 +11,7 @@ import math
 
 from flows.domain.constants import N_VENUES, NEVER
 from flows.domain.decays import SCALES
-from flows.domain.rings import add, at, locate
+from flows.domain.rings import IN, add, at, locate
 from flows.domain.state import ADL, N_ENTRANTS, SHORT, Events, Shard, Slot, State
 from schemas.compiled import compiled
 
@@ -26,7 +26,7 @@ _FAST = 2
 @compiled
 def join(me: Slot, time: int, usd: int, what: int, asset: int) -> bool:
     """Count an event into the open cascade; true where its venue is new to it."""
-    add(me.cascade, usd, what, 1)
+    add(me.cascade, usd, what, IN)
     me.changed = True
     me.started = min(me.started, time)
     venue = what & (N_VENUES - 1)

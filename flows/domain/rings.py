@@ -42,6 +42,8 @@ from schemas.compiled import compiled
 
 _STEPS = 8
 """Tried next to the hint before bisecting."""
+IN, OUT = np.int64(1), np.int64(-1)
+"""How often an entry is counted. numba compiles a function anew for each integer of Python's it is called with."""
 
 
 @compiled(inline="always")
@@ -53,7 +55,7 @@ def at(me: Slot, index: int) -> int:
 
 @compiled
 def add(sums: NDArray[np.int64], usd: int, what: int, by: int) -> None:
-    """Count one event into ``sums`` (``by`` = 1), or out of them (-1)."""
+    """Count one event into ``sums`` (``by`` = ``IN``), or ``OUT`` of them."""
     usd *= by
     if what & ADL:
         sums[ADL_N] += by
@@ -152,12 +154,12 @@ def between(
     sums[:] = 0
     venues[:] = 0
     if end - start < BLOCK >> 2:
-        _scan(event, me, start, end, 1, sums, venues)
+        _scan(event, me, start, end, IN, sums, venues)
         return
-    _below(event, me, start, -1, sums, venues)
+    _below(event, me, start, OUT, sums, venues)
     for number in range(start >> POWER, end >> POWER):
-        _whole(event, _block(me, number << POWER), sums, venues, 1)
-    _below(event, me, end, 1, sums, venues)
+        _whole(event, _block(me, number << POWER), sums, venues, IN)
+    _below(event, me, end, IN, sums, venues)
 
 
 @compiled
@@ -201,8 +203,8 @@ def _evict(event: Events, me: Slot, until: int) -> None:
     while first < last and event[at(me, first)].time <= until:
         first += 1
     for index in range(me.tail[1], min(me.tail[0], first)):
-        add(me.window[1], event[at(me, index)].usd, event[at(me, index)].what, -1)
-    _scan(event, me, me.tail[0], first, -1, me.window[0], me.venues)
+        add(me.window[1], event[at(me, index)].usd, event[at(me, index)].what, OUT)
+    _scan(event, me, me.tail[0], first, OUT, me.window[0], me.venues)
     me.tail[0] = max(me.tail[0], first)
     me.tail[1] = max(me.tail[1], first)
     me.first = first
@@ -260,8 +262,8 @@ def align(event: Events, me: Slot, time: int, span: int) -> None:
         if place.time > time - span:
             break
         what = place.what
-        add(me.window[0], place.usd, what, -1)
-        add(me.window[1], place.usd, what, 1)
+        add(me.window[0], place.usd, what, OUT)
+        add(me.window[1], place.usd, what, IN)
         if not what & ADL:
             me.venues[what & (N_VENUES - 1)] -= 1
         index += 1
@@ -271,7 +273,7 @@ def align(event: Events, me: Slot, time: int, span: int) -> None:
         place = event[at(me, index)]
         if place.time > time - 2 * span:
             break
-        add(me.window[1], place.usd, place.what, -1)
+        add(me.window[1], place.usd, place.what, OUT)
         index += 1
     me.tail[1] = index
 
@@ -290,7 +292,7 @@ def insert(event: Events, me: Slot, time: int, usd: int, what: int, asset: int, 
     place.usd = usd
     place.what = what
     place.asset = asset
-    _weigh(event, _block(me, index), usd, what, 1)
+    _weigh(event, _block(me, index), usd, what, IN)
     me.last += 1
     _shift(me, index, time, usd, what, span)
 
@@ -304,7 +306,7 @@ def _make_way(event: Events, me: Slot, index: int) -> None:
     if last >= end:
         spare = event[at(me, end - 1)]
         time, usd, what, asset = spare.time, spare.usd, spare.what, spare.asset
-        _weigh(event, _block(me, index), usd, what, -1)
+        _weigh(event, _block(me, index), usd, what, OUT)
     for k in range(min(last, end - 1), index, -1):
         place, moved = event[at(me, k)], event[at(me, k - 1)]
         place.time = moved.time
@@ -318,10 +320,10 @@ def _make_way(event: Events, me: Slot, index: int) -> None:
         block = me.blocks[at_number] >> POWER
         cut = (me.blocks[at_number] - 1) & (BLOCK - 1)
         me.blocks[at_number] = (block << POWER) + cut
-        _weigh(event, block, usd, what, 1)
+        _weigh(event, block, usd, what, IN)
         place = event[block + cut]
         if last >= end:
-            _weigh(event, block, place.usd, place.what, -1)
+            _weigh(event, block, place.usd, place.what, OUT)
         # What stood before the cut was the end of the block: the entry handed on.
         time, place.time = place.time, time
         usd, place.usd = place.usd, usd
@@ -335,13 +337,13 @@ def _shift(me: Slot, index: int, time: int, usd: int, what: int, span: int) -> N
     counted = not what & ADL
     venue = what & (N_VENUES - 1)
     if index > me.tail[0] or (index == me.tail[0] and time > me.now - span):
-        add(me.window[0], usd, what, 1)
+        add(me.window[0], usd, what, IN)
         if counted:
             me.venues[venue] += 1
     else:
         me.tail[0] += 1
         if index > me.tail[1] or (index == me.tail[1] and time > me.now - 2 * span):
-            add(me.window[1], usd, what, 1)
+            add(me.window[1], usd, what, IN)
         else:
             me.tail[1] += 1
 
@@ -366,17 +368,15 @@ def read(
 
 
 @compiled
-def tell(event: Events, me: Slot, shard: Shard, time: int, out: NDArray[np.int64], venues: NDArray[np.int32]) -> None:
+def tell(event: Events, me: Slot, time: int, out: NDArray[np.int64], venues: NDArray[np.int32]) -> None:
     """All six windows at ``time``, not older than any entry. ``out`` W x (8 + 2): sums, then count and USD before."""
-    sums = shard.sums
     for w in range(N_WINDOWS):
+        sums = out[w, :N_SUMS]
         start = first_after(event, me, time - LENGTHS[w], me.last)
         between(event, me, first_after(event, me, time - 2 * LENGTHS[w], start), start, sums, venues[w])
         out[w, N_SUMS] = sums[LONG_N] + sums[SHORT_N]
         out[w, N_SUMS + 1] = sums[LONG_USD] + sums[SHORT_USD]
         between(event, me, start, me.last, sums, venues[w])
-        for k in range(N_SUMS):
-            out[w, k] = sums[k]
 
 
 @compiled

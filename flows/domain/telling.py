@@ -19,9 +19,9 @@ from flows.domain.rings import tell
 from flows.domain.state import LONG_N, N_ENTRANTS, N_SCALES, N_SUMS, N_WINDOWS, SHORT_N, State
 from schemas.compiled import compiled
 
-SIGNAL, WINDOWS_TOLD, CASCADE = range(3)
+SIGNAL, WINDOWS_TOLD, CASCADE = np.arange(3)
 """Kinds of telling."""
-OPENS, UPDATES, PEAKS, CLOSES = range(4)
+OPENS, UPDATES, PEAKS, CLOSES = np.arange(4)
 MARGIN = 8
 """Tellings one row can cause at most, windows apart."""
 
@@ -158,7 +158,7 @@ def tell_windows(s: State, out: Told, slot: int, time: int) -> None:
     i = _note(out, WINDOWS_TOLD)
     out.window[i, 0], out.window[i, 1] = slot, time
     figures = out.window[i, 2:].reshape(N_WINDOWS, N_SUMS + 2)
-    tell(s.event, me, s.shard[0], time, figures, out.window_venues[i])
+    tell(s.event, me, time, figures, out.window_venues[i])
     if len(out.measure):
         tell_measures(s.event, s.slot, slot, time, out.window_venues[i, N_WINDOWS - 1], out.seconds[0], out.measure[i])
     if me.open and me.changed:
