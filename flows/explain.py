@@ -49,7 +49,8 @@ def _read(connection: duckdb.DuckDBPyConnection, cascade_id: str) -> tuple[list[
         asking = f"SELECT {columns} FROM {view} WHERE starts_with(cascade_id, ?) ORDER BY {time}"  # noqa: S608 - our own names
         return records(_in_nanoseconds(connection.sql(asking, params=[cascade_id]).to_arrow_table()), dataset)
 
-    return told("cascade_updates", "cascades", "time, events"), told("signals", "signals", "event_time, receive_time")
+    in_order = "time, events, list_position(['open', 'update', 'peak', 'close'], state)"
+    return told("cascade_updates", "cascades", in_order), told("signals", "signals", "event_time, receive_time")
 
 
 def _in_nanoseconds(table: pa.Table) -> pa.Table:

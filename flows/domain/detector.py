@@ -21,6 +21,7 @@ from flows.domain.spelling import Spelling, asset_of
 from flows.domain.state import (
     ADL_N,
     ADL_USD,
+    EVERYTHING,
     FLOOR_USD,
     LONG_N,
     LONG_USD,
@@ -101,9 +102,12 @@ class Detector:
     The same arrivals give the same records however they are cut into batches.
 
     :arg measures: what feeds that do not tell everything stand for, where measures are to be told beside the windows.
+    :arg tells: of what is told, see ``flows.domain.state``.
     """
 
-    def __init__(self, rules: Rules, assets: Names, *, measures: UnderCount | None = None) -> None:
+    def __init__(
+        self, rules: Rules, assets: Names, *, measures: UnderCount | None = None, tells: int = EVERYTHING
+    ) -> None:
         self.rules = rules
         self.assets = assets
         self.state: State = allocate()
@@ -111,6 +115,7 @@ class Detector:
             self.state.shard[name] = getattr(rules, name)
         self.state.shard["open_level"] = rules.open_code
         self.state.shard["measures"] = measures is not None
+        self.state.shard["tells"] = tells
         self._measures = measures
         self._told = told(measures=measures is not None)
         self._parameters = rules.parameters()

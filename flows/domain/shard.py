@@ -23,11 +23,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.domain.detector import Detections, Detector, WindowRows
+from flows.domain.detector import Detections, Detector
 from flows.domain.duplicates import Seen
-from flows.domain.measures import MeasureRows, UnderCount
+from flows.domain.measures import UnderCount
 from flows.domain.packing import packed, unpacked
 from flows.domain.rules import Rules
+from flows.domain.state import ASSETS, THE_MARKET
 from schemas.batches import Batch, LiquidationColumns, Names, Tick
 from schemas.cascades import MARKET
 from schemas.clock import MILLISECOND, SECOND
@@ -66,7 +67,8 @@ class Shard:
         self.name, self.fresh = name, resume is None
         self._slack, self._reorder = slack, REORDER if name == MARKET else 0
         self.assets = Names()
-        self._detector = Detector(rules, self.assets, measures=measures)
+        tells = THE_MARKET if name == MARKET else ASSETS
+        self._detector = Detector(rules, self.assets, measures=measures, tells=tells)
         self._seen = Seen(_ROOM)
         self._ids: deque[tuple[int, NDArray[np.uint64]]] = deque()
         self._context: deque[tuple[int, MarketRecord]] = deque()
@@ -118,9 +120,7 @@ class Shard:
         released = self._in_order(_EMPTY, until)
         found = self._feed(released) if len(released) else Detections([])
         due = [(0, record) for record in self._due(until)]
-        found = _joined(
-            found, self._mine(self._detector.process(Batch(_EMPTY, (), self.assets, [*due, (0, Tick(until))])))
-        )
+        found = _joined(found, self._detector.process(Batch(_EMPTY, (), self.assets, [*due, (0, Tick(until))])))
         return Told(found)
 
     def snapshot(self) -> bytes:
@@ -188,7 +188,7 @@ class Shard:
             reached = np.maximum.accumulate(columns.receive_time)
             for due, record in self._taken(int(reached[-1])):
                 others.append((int(np.searchsorted(reached, due)), record))
-        return self._mine(self._detector.process(Batch(columns, (), self.assets, others)))
+        return self._detector.process(Batch(columns, (), self.assets, others))
 
     def _due(self, until: int) -> list[MarketRecord]:
         return [record for _, record in self._taken(until)]
@@ -198,23 +198,6 @@ class Shard:
         while self._context and self._context[0][0] <= until:
             found.append(self._context.popleft())
         return found
-
-    def _mine(self, found: Detections) -> Detections:
-        """The market's figures are told by the one shard that reads everything, an asset's by its own."""
-        market = self.name == MARKET
-        found.records = [record for record in found.records if (record.asset == MARKET) == market]
-        found.measures = [
-            MeasureRows(mine, rows.assets, rows.under_count)
-            for rows in found.measures
-            if len(mine := rows.rows[(rows.rows["slot"] == 0) == market])
-        ]
-        found.windows = [rows for all_rows in found.windows if len(rows := _chosen(all_rows, market=market))]
-        return found
-
-
-def _chosen(rows: WindowRows, *, market: bool) -> WindowRows:
-    mine = (rows.figures[:, 0] == 0) == market
-    return rows if mine.all() else WindowRows(rows.figures[mine], rows.venues[mine], rows.assets)
 
 
 def _joined(first: Detections, second: Detections) -> Detections:

@@ -117,6 +117,7 @@ SHARD = np.dtype(
         ("snapshot", np.int64),
         ("open_level", np.int64),
         ("measures", np.bool_),  # whether ``measured`` is kept
+        ("tells", np.int64),  # of which slots is told
         ("clock", np.int64),  # newest time known
         ("cell", np.int64),  # newest cell of the receive-time grid
         ("arena_used", np.int64),
@@ -140,6 +141,9 @@ SHARD = np.dtype(
     align=True,
 )
 
+
+EVERYTHING, ASSETS, THE_MARKET = range(3)
+"""What is told: where shards share the thinking, each tells of its own slots and only thinks about the others."""
 
 Events = NDArray[Any]
 """An array of ``EVENT``."""

@@ -16,7 +16,18 @@ from flows.domain.forecast import N_HORIZONS, N_SEEN, chance, read, usual
 from flows.domain.measuring import MEASURE, tell_measures
 from flows.domain.minute import BY_SECOND
 from flows.domain.rings import tell
-from flows.domain.state import LONG_N, N_ENTRANTS, N_SCALES, N_SUMS, N_WINDOWS, SHORT_N, State
+from flows.domain.state import (
+    EVERYTHING,
+    LONG_N,
+    N_ENTRANTS,
+    N_SCALES,
+    N_SUMS,
+    N_WINDOWS,
+    SHORT_N,
+    THE_MARKET,
+    Shard,
+    State,
+)
 from schemas.compiled import compiled
 
 SIGNAL, WINDOWS_TOLD, CASCADE = np.arange(3)
@@ -86,11 +97,18 @@ def _note(out: Told, kind: int) -> int:
     return index
 
 
+@compiled(inline="always")
+def _is_told(shard: Shard, slot: int) -> bool:
+    return shard.tells == EVERYTHING or (slot == 0) == (shard.tells == THE_MARKET)
+
+
 @compiled
 def tell_signal(s: State, out: Told, slot: int, time: int, previous: int, row: int) -> None:
     """The level changed; the figures behind it are in the shard's scratch."""
     me = s.slot[slot]
     shard = s.shard[0]
+    if not _is_told(shard, slot):
+        return
     i = _note(out, SIGNAL)
     line = out.signal[i]
     line[0], line[1], line[2], line[3], line[4] = slot, time, me.level, previous, row
@@ -117,6 +135,9 @@ def tell_signal(s: State, out: Told, slot: int, time: int, previous: int, row: i
 def tell_cascade(s: State, out: Told, slot: int, time: int, state: int) -> None:
     """Where the cascade of a slot stands."""
     me = s.slot[slot]
+    me.changed = False
+    if not _is_told(s.shard[0], slot):
+        return
     i = _note(out, CASCADE)
     line = out.cascade[i]
     line[0], line[1], line[2], line[3], line[4] = slot, time, state, me.opened, me.started
@@ -136,7 +157,6 @@ def tell_cascade(s: State, out: Told, slot: int, time: int, state: int) -> None:
         out.cascade_entrant[i, k, 1] = me.entrant_at[k]
     if me.forecast[0] >= 0:
         _tell_chances(s, out.cascade_chance[i], slot, time)
-    me.changed = False
 
 
 @compiled
@@ -155,7 +175,8 @@ def _tell_chances(s: State, line: NDArray[np.float64], slot: int, time: int) -> 
 def tell_windows(s: State, out: Told, slot: int, time: int) -> None:
     """All six windows of a slot, and its open cascade where that changed."""
     me = s.slot[slot]
-    i = _note(out, WINDOWS_TOLD)
+    # Measured in any case: the market is measured by what its assets came to.
+    i = _note(out, WINDOWS_TOLD) if _is_told(s.shard[0], slot) else out.n[WINDOWS_TOLD]
     out.window[i, 0], out.window[i, 1] = slot, time
     figures = out.window[i, 2:].reshape(N_WINDOWS, N_SUMS + 2)
     tell(s.event, me, time, figures, out.window_venues[i])

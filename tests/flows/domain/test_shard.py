@@ -11,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.domain.detector import Detector
+from flows.domain.measures import UnderCount
 from flows.domain.packing import packed, unpacked
 from flows.domain.rules import Rules
 from flows.domain.shard import CONTEXT_DELAY, REORDER, Shard
-from flows.domain.state import allocate
+from flows.domain.state import ASSETS, EVERYTHING, THE_MARKET, allocate
 from schemas.batches import Batch, LiquidationColumns, Names
 from schemas.cascades import MARKET, CascadeUpdate
 from schemas.clock import MILLISECOND, SECOND
 from schemas.records import CAUSES, COVERAGES, POSITIONS, TIME_SOURCES, VENUES, Funding
+from tests.flows.domain.conftest import T0, Event, assets, batch, histories
+from tests.flows.domain.test_detector import LAX
 
 START = 1_790_000_000 * SECOND
 SLACK = 5 * SECOND
@@ -190,3 +193,28 @@ def test_memory_of_another_version_is_refused() -> None:
     older = state._replace(event=state.event[["time", "usd"]])
     with pytest.raises(ValueError, match="another version"):
         unpacked(state, packed(older, 1))
+
+
+def everything(events: list[Event], tells: int) -> dict[str, list[Any]]:
+    """What is told, by asset, in the order of its kind."""
+    names = assets()
+    detector = Detector(LAX, names, measures=UnderCount(2.5, 1.5), tells=tells)
+    found: dict[str, list[Any]] = {}
+    for part in (detector.process(batch(events, names)), detector.finish(T0 + 3600 * SECOND)):
+        told = [*part.records]
+        told += [record for rows in part.windows for record in rows.records()]
+        told += [record for rows in part.measures for record in rows.records()]
+        for record in told:
+            found.setdefault(record.asset, []).append(repr(record))
+    return found
+
+
+@settings(deadline=None, max_examples=20)
+@given(histories())
+def test_telling_of_the_assets_and_of_the_market_apart_is_telling_everything(events: list[Event]) -> None:
+    """To the last figure; and who tells of one is silent about the other."""
+    whole = everything(events, EVERYTHING)
+    parts = everything(events, ASSETS), everything(events, THE_MARKET)
+    assert not parts[0].keys() & {MARKET}
+    assert not parts[1].keys() - {MARKET}
+    assert parts[0] | parts[1] == whole
