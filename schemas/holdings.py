@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from schemas.clock import MILLISECOND, SECOND
+from schemas.clock import MILLISECOND, MINUTE, SECOND
+from schemas.orders import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,17 @@ class Trust:
     """Where nothing was known before."""
     unexplained: int = 30 * SECOND
     """Where something else is believed."""
+    contradicted: int = 5 * MINUTE
+    """The same where the answer contradicts itself."""
+    in_use: Decimal = Decimal("0.01")
+    """Of the equity, not free though there is no position to need it: an answer like that contradicts itself."""
+
+
+def contradicts_itself(account: Account, trust: Trust) -> bool:
+    """Whether margin is in use although no position is told: the venue knows of one it left out."""
+    if account.positions or account.equity is None or account.free_margin is None:
+        return False
+    return account.equity > 0 and account.equity - account.free_margin > account.equity * trust.in_use
 
 
 @dataclass(slots=True)
@@ -54,10 +66,13 @@ class Holding:
         self.quantity, self.doubted = quantity, None
         self.told_until = at + visibility
 
-    def read(self, quantity: Decimal, asked: int, accounted: Decimal | None, trust: Trust) -> bool:
+    def read(
+        self, quantity: Decimal, asked: int, accounted: Decimal | None, trust: Trust, *, contradicted: bool = False
+    ) -> bool:
         """A complete answer of the venue to a question asked at ``asked``; whether it changed what is believed.
 
         :arg accounted: what all fills since the beginning leave, where that is known.
+        :arg contradicted: whether the answer contradicts itself (``contradicts_itself``).
         """
         if quantity == self.quantity:
             self.at, self.doubted = max(asked, self.at), None
@@ -66,7 +81,9 @@ class Holding:
             return False
         if self.doubted is None or self.doubted[0] != quantity:
             self.doubted = (quantity, asked)
-        wait = trust.first if self.quantity is None else trust.unexplained
+        wait = trust.unexplained if self.quantity is not None else trust.first
+        if contradicted and self.quantity and not quantity:
+            wait = trust.contradicted
         if quantity != accounted and (asked < self.doubted[1] + wait):
             return False
         self.quantity, self.at, self.doubted = quantity, asked, None

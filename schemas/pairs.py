@@ -17,6 +17,9 @@ ControlState = Literal["ACTIVE", "REDUCE_ONLY", "HALTED"]
 Mode = Literal["off", "paper", "shadow", "live"]
 """``shadow``: real data, decisions are recorded and no order is sent."""
 
+HintKind = Literal["alert", "urgent", "closed"]
+"""``alert``: positions are read more often. ``urgent``: as often as is affordable. ``closed``: no risk is added."""
+
 CONTROL_STATES: tuple[ControlState, ...] = ("ACTIVE", "REDUCE_ONLY", "HALTED")
 
 
@@ -56,6 +59,17 @@ class Pair(Struct, frozen=True, kw_only=True):
         return self.legs[1] if self.legs[0] is leg else self.legs[0]
 
 
+class Hint(Struct, frozen=True, kw_only=True):
+    """Why a venue is to be watched more closely for a while. Never a reason to trade."""
+
+    venue: str
+    what: HintKind
+    source: str
+    """Who says so; what one source says of a venue replaces what it said before."""
+    until: int
+    reason: str
+
+
 class Proposal(Struct, frozen=True, kw_only=True):
     """An order on its way to the wire, with everything a check needs to know."""
 
@@ -79,6 +93,8 @@ class Proposal(Struct, frozen=True, kw_only=True):
     """Orders failed at this venue since the last that did not."""
     control: ControlState
     now: int
+    closed: str = ""
+    """Why no risk is to be added at the venue now; empty where nothing speaks against it."""
 
 
 class Approved(Struct, frozen=True):

@@ -7,22 +7,28 @@ often, and nothing is ever closed for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
 
+from flows.domain.background import OpenInterests, Unusual, paid
+from flows.domain.hints import Hints
 from flows.domain.policy import Policy, Reaction, distance, in_danger, reaction
 from flows.domain.polling import Polling, pause
 from schemas.cascades import Signal
-from schemas.clock import SECOND
+from schemas.clock import MINUTE, SECOND
 from schemas.orders import Capabilities, Fill, IntentKind, OrderIntent
-from schemas.pairs import PairSight
-from schemas.records import AccountEvent, FeedStatus, Liquidation
+from schemas.pairs import Hint, HintKind, LegSight, PairSight
+from schemas.records import AccountEvent, FeedStatus, Funding, Liquidation, OpenInterest
 
 _HURRY = 30 * SECOND
 """What calls for more frequent reads does so for this long."""
+_BLIND = 10 * MINUTE
+"""A feed that does not speak closes its venue for so long; one that stays silent says so each five minutes."""
 _SPEAKING = frozenset({"connected", "subscribed", "quiet"})
+_ALIKE = 0.01
+"""Fraction by which a public close may differ in size from our leg, or in price from where it would be closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,11 @@ class Detector:
     policy: Policy = field(default_factory=Policy)
     sentinel: Sentinel = field(default_factory=Sentinel)
     polling: Polling = field(default_factory=Polling)
-    alert_until: dict[str, int] = field(default_factory=dict)
-    """By venue."""
-    urgent_until: dict[str, int] = field(default_factory=dict)
+    unusual: Unusual = field(default_factory=Unusual)
+    hints: Hints = field(default_factory=Hints)
     silent: set[str] = field(default_factory=set)
-    """Venues whose stream does not speak: nothing is opened there."""
+    """Venues whose private stream does not speak: nothing is opened there."""
+    _open_interests: OpenInterests = field(default_factory=OpenInterests)
     _apart_since: dict[str, int] = field(default_factory=dict)
     _raised: set[str] = field(default_factory=set)
 
@@ -72,7 +78,7 @@ class Detector:
             self.silent.add(status.venue)
         if status.state not in {"quiet", "connected", "connecting"}:
             # After a gap too: what was missed has to be read.
-            self.urgent_until[status.venue] = now + _HURRY
+            self._hint(status.venue, "urgent", "stream", now, f"private stream {status.state}", now)
 
     def _event(self, event: AccountEvent, pair: PairSight) -> list[OrderIntent]:
         match event.event:
@@ -96,7 +102,7 @@ class Detector:
         for leg in pair.legs:
             if not leg.reachable:
                 # Nothing is concluded from silence: what is believed stands, and is asked for more often.
-                self.urgent_until[leg.leg.venue] = pair.now + _HURRY
+                self._hint(leg.leg.venue, "urgent", "reads", pair.now, "not reachable, or in doubt", pair.now)
         return self._unexplained(pair) or self._apart(pair) or self._near(pair)
 
     def _unexplained(self, pair: PairSight) -> list[OrderIntent]:
@@ -133,18 +139,66 @@ class Detector:
         does = reaction(signal, pair, self.policy)
         return self._react(does, pair, signal.signal_id, f"CASCADE_{signal.level}", "signal", signal.event_time)
 
-    def public(self, liquidation: Liquidation, pair: PairSight) -> list[OrderIntent]:
-        """A public forced close where a leg is: a hint that ours may be next, or among them. Reads go faster."""
+    def public(self, told: Liquidation, pair: PairSight) -> None:
+        """A public forced close at a leg's venue and on its side: ours may be next; one like ours may be ours."""
         for leg in pair.legs:
-            long = leg.leg.quantity > 0
-            if leg.leg.venue == liquidation.venue and long == (liquidation.position == "long"):
-                self.urgent_until[leg.leg.venue] = pair.now + _HURRY
-        return []
+            if leg.leg.venue == told.venue and (leg.leg.quantity > 0) == (told.position == "long"):
+                alike = _alike(told, leg)
+                what = "a public close like this leg's" if alike else f"public closes of {told.position}s"
+                self._hint(told.venue, "urgent" if alike else "alert", "closes", told.receive_time, what, pair.now)
+
+    def background(self, told: OpenInterest | Funding, pair: PairSight) -> None:
+        """Open interest or funding where a leg is: see ``flows.domain.background``."""
+        fall = self._open_interests.fall(told) if isinstance(told, OpenInterest) else 0.0
+        for leg in pair.legs:
+            if leg.leg.venue != told.venue:
+                continue
+            if fall >= self.unusual.fall:
+                words = f"open interest fell {fall:.0%} within a minute"
+                self._hint(told.venue, "alert", "open interest", told.receive_time, words, pair.now)
+            if isinstance(told, Funding) and (rate := paid(told, long=leg.leg.quantity > 0)) >= self.unusual.funding:
+                words = f"its side pays {rate:.2%} funding per 8 h"
+                self._hint(told.venue, "alert", "funding", told.receive_time, words, pair.now)
+
+    def fed(self, status: FeedStatus, now: int) -> None:
+        """What a public feed is doing. Where nobody sees the market, no risk is added."""
+        venue, source, began = status.venue, f"feed {status.feed}", status.event_time
+        match status.state:
+            case "subscribed" | "quiet":
+                self.hints.lift(venue, "closed", source, now, f"{source} speaks again")
+            case "gap":
+                self._hint(venue, "closed", f"{source} gap", began, f"{source} lost a span", now)
+                self._hint(venue, "urgent", source, began, f"{source} lost a span", now)
+            case "connecting" | "connected":
+                pass  # on its way: what it was before counts until it is subscribed
+            case _:
+                self._hint(venue, "closed", source, began, f"{source} is {status.state}", now, lasts=_BLIND)
+                self._hint(venue, "urgent", source, began, f"{source} is {status.state}", now)
+
+    def hinted(self, hints: Sequence[Hint], now: int) -> set[str]:
+        """What another process noticed; the venues to be read at once."""
+        return self.hints.replace(hints, now)
+
+    def closed(self, venue: str, now: int) -> str:
+        """Why no risk is to be added at the venue; empty where nothing speaks against it."""
+        silent = ["its private stream does not speak"] if venue in self.silent else []
+        return ", ".join(silent + self.hints.reasons(venue, now, "closed"))
+
+    def about(self, venue: str, now: int) -> str:
+        """What there is to say about the venue now, in words."""
+        return ", ".join(self.hints.reasons(venue, now))
 
     def pause(self, venue: str, now: int) -> int:
         """Nanoseconds until the venue's positions are to be read again."""
-        urgent = venue in self.silent or self.urgent_until.get(venue, 0) > now
-        return pause(self.polling, self.capabilities[venue], alert=self.alert_until.get(venue, 0) > now, urgent=urgent)
+        urgent = venue in self.silent or bool(self.hints.reasons(venue, now, "urgent"))
+        alert = bool(self.hints.reasons(venue, now, "alert"))
+        return pause(self.polling, self.capabilities[venue], alert=alert, urgent=urgent)
+
+    def _hint(
+        self, venue: str, what: HintKind, source: str, since: int, reason: str, now: int, *, lasts: int = _HURRY
+    ) -> None:
+        # Counted from when it happened, so that what is told again says the same.
+        self.hints.give(Hint(venue=venue, what=what, source=source, until=since + lasts, reason=reason), now)
 
     def _react(
         self, does: Reaction, pair: PairSight, cause: str, reason: str, path: str, created: int
@@ -152,7 +206,7 @@ class Detector:
         if does == "nothing":
             return []
         for leg in pair.legs:
-            self.alert_until[leg.leg.venue] = pair.now + _HURRY
+            self._hint(leg.leg.venue, "alert", path, created, reason, pair.now)
         if does == "tighten":
             return []
         kind: IntentKind = "reduce_pair" if does == "reduce" else "close_pair"
@@ -160,7 +214,7 @@ class Detector:
 
     def _emergency(self, pair: PairSight, cause: str, reason: str, path: str, created: int) -> list[OrderIntent]:
         for leg in pair.legs:
-            self.urgent_until[leg.leg.venue] = pair.now + _HURRY
+            self._hint(leg.leg.venue, "urgent", path, pair.now, reason, pair.now)
         return self._intent("emergency_close", pair, cause, reason, path, created, None)
 
     def _intent(
@@ -176,6 +230,15 @@ class Detector:
                 expires=expires, detected=pair.now, path=path,
             )
         ]  # fmt: skip
+
+
+def _alike(told: Liquidation, leg: LegSight) -> bool:
+    """Whether a public close may well be of this leg: its size, or the price it would be closed at."""
+    size, known = abs(float(leg.leg.quantity)), leg.known
+    if size and abs(told.quantity / size - 1) <= _ALIKE:
+        return True
+    price = float(known.liquidation_price) if known is not None and known.liquidation_price else None
+    return price is not None and abs(told.price / price - 1) <= _ALIKE
 
 
 def _case(pair: PairSight) -> str:

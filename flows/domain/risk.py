@@ -107,6 +107,11 @@ def _age(proposal: Proposal, limits: Limits) -> str:
     return f"its cause is {age / SECOND:.1f} s old" if age > limits.signal_age and not proposal.emergency else ""
 
 
+def _blind(proposal: Proposal, limits: Limits) -> str:  # noqa: ARG001 - as every check
+    # A hedge in an emergency goes elsewhere where it can; where it cannot, an open leg is the greater risk.
+    return proposal.closed if not proposal.emergency else ""
+
+
 def _caps(proposal: Proposal, limits: Limits) -> str:
     worth = _worth(proposal)
     for name, usd, cap in (
@@ -142,5 +147,6 @@ def _worth(proposal: Proposal) -> Decimal:
 
 _ALWAYS: tuple[tuple[str, Check], ...] = (("mode", _mode), ("form", _form), ("collar", _collar), ("halted", _halted))
 _ADDING: tuple[tuple[str, Check], ...] = (
-    ("control", _control), ("age", _age), ("caps", _caps), ("account", _account), ("breaker", _breaker),
+    ("control", _control), ("age", _age), ("blind", _blind), ("caps", _caps), ("account", _account),
+    ("breaker", _breaker),
 )  # fmt: skip

@@ -45,9 +45,9 @@ class Database:
 
     def _set_up(self) -> None:
         (found,) = self._db.execute("PRAGMA user_version").fetchone()
-        if found not in {0, VERSION}:
+        if found > VERSION:
             raise JournalError(f"{self.path} has tables of version {found}, this program knows {VERSION}")
-        if not found:
+        if found < VERSION:
             self._db.executescript(SCHEMA)
             self._db.execute(f"PRAGMA user_version = {VERSION}")
 

@@ -42,13 +42,13 @@ class Executor:
         watch: Watch | None = None,
     ) -> None:
         self.journal, self._clock = journal, clock
-        self._rules, watch = rules or Rules(), watch or NoWatch()
+        self._rules, self._watch = rules or Rules(), watch or NoWatch()
         self.world = World(dict(venues))
         self.records = Records(journal, self.world)
-        performer = Performer(self.records, self.world, gate, self._rules, clock)
+        performer = Performer(self.records, self.world, gate, self._watch.closed, self._rules, clock)
         self._lanes = Lanes(self.records, self.world, performer, self._rules, closing_of, clock)
-        self._rounds = Rounds(self.records, self.world, performer, self._lanes, watch, self._rules, clock)
-        self._listener = Listener(self.records, self.world, self._lanes, watch, self._rounds.hurry, clock)
+        self._rounds = Rounds(self.records, self.world, performer, self._lanes, self._watch, self._rules, clock)
+        self._listener = Listener(self.records, self.world, self._lanes, self._watch, self._rounds.hurry, clock)
         performer.filled = self._listener.found
         self.ready = asyncio.Event()
         """Set once every venue was asked at the start and work has begun."""
@@ -74,6 +74,7 @@ class Executor:
         """What the last process left: nobody knows what became of what it had not seen the end of."""
         self.records.load()
         self.records.load_attempts()
+        self._take_hints()
         for keys in self._rules.hedges.values():
             for key in keys:
                 if key[0] in self.world.venues:
@@ -99,4 +100,11 @@ class Executor:
                 version = now
                 self.records.load()
                 self._lanes.staff()
+                self._take_hints()
                 self._lanes.wake_all()
+
+    def _take_hints(self) -> None:
+        """What another process noticed about venues."""
+        now = self._clock()
+        for name in self._watch.hinted(self.journal.hints(now), now) & self.world.venues.keys():
+            self._rounds.hurry(name)

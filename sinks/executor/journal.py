@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.orders import Account
-from schemas.pairs import ControlState
+from schemas.pairs import ControlState, Hint
 from sinks.executor.ledger import EVERY, LIVING, Intent, Ledger
 from sinks.executor.orders import Orders
 
@@ -62,6 +62,23 @@ class Journal(Ledger, Orders):
     def accounts(self) -> dict[str, Account]:
         """The last account kept, by venue."""
         return {venue: _account(record) for venue, record in self._db.execute("SELECT venue, record FROM account")}
+
+    def keep_hint(self, hint: Hint) -> bool:
+        """How a venue is to be watched, instead of what the source said before; whether that is news."""
+        with self._writing() as db:
+            key = (hint.venue, hint.what, hint.source)
+            known = db.execute("SELECT until FROM hint WHERE venue = ? AND what = ? AND source = ?", key).fetchone()
+            if hint.until == (known[0] if known else 0) or (known is None and hint.until <= self._clock()):
+                return False
+            db.execute("INSERT OR REPLACE INTO hint VALUES (?, ?, ?, ?, ?)", (*key, hint.until, hint.reason))
+            db.execute("DELETE FROM hint WHERE until <= ?", (self._clock(),))
+            self._tell(db, "", "hint", venue=hint.venue, detail=f"{hint.what}: {hint.reason}")
+            return True
+
+    def hints(self, now: int) -> list[Hint]:
+        """Those that have not run out."""
+        rows = self._db.execute("SELECT venue, what, source, until, reason FROM hint WHERE until > ?", (now,))
+        return [Hint(venue=v, what=what, source=s, until=until, reason=why) for v, what, s, until, why in rows]
 
     def raise_alarm(self, case_id: str, what: str, detail: str, pair: str = "", asset: str = "") -> bool:
         """Something a person has to know, once per case and kind; whether it is new."""

@@ -156,7 +156,9 @@ class Lane:
             if key[0] in self._world.venues and self._records.pair_of(key) is None
         ]
         used = [view for view in views if view.attempts]
-        return next(iter([*used, *(view for view in views if view.failing_since is None)]), None)
+        able = [view for view in views if view.failing_since is None]
+        able.sort(key=lambda view: not self._performer.sees(view.key[0]))
+        return next(iter([*used, *able]), None)
 
     def _raise(self, case: Case, what: str, detail: str) -> None:
         key = (case.intent.intent_id, what)

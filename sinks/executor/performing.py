@@ -67,10 +67,20 @@ class Performer:
     """Does what decisions ask for, for every pair.
 
     :arg gate: asked right before an order is made durable and sent.
+    :arg closed: why no risk is to be added at a venue now; empty where nothing speaks against it.
     """
 
-    def __init__(self, records: Records, world: World, gate: Gate, rules: Rules, clock: Clock) -> None:
+    def __init__(
+        self,
+        records: Records,
+        world: World,
+        gate: Gate,
+        closed: Callable[[str, int], str],
+        rules: Rules,
+        clock: Clock,
+    ) -> None:
         self._records, self._world, self._gate, self._rules, self._clock = records, world, gate, rules, clock
+        self._closed = closed
         self.filled: Callable[[str, Fill], None] = lambda _venue, _fill: None
         """Told of each fill that was found by asking."""
         self.refusals: dict[str, Refused] = {}
@@ -247,6 +257,10 @@ class Performer:
         self._records.prepare(attempt, pair, action.why)
         await self._send(attempt, port)
 
+    def sees(self, venue: str) -> bool:
+        """Whether nothing speaks against adding risk at the venue."""
+        return not self._closed(venue, self._clock())
+
     def _order(self, action: Place, intent_id: str, ordinal: int, caps: Capabilities) -> Order:
         salt, venue = 0, action.leg[0]
         spell = caps.client_id
@@ -286,4 +300,5 @@ class Performer:
             failures=venue.failures,
             control=self._records.journal.control().state,
             now=now,
+            closed=self._closed(action.leg[0], now),
         )

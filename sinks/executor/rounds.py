@@ -66,6 +66,8 @@ class Rounds:
             doubted = contract.holding.doubted
             if doubted is not None and now - doubted[1] > self._rules.emergency.alarm_after:
                 detail = f"{key[1]} at {key[0]}: reads say {doubted[0]:f}, believed {contract.holding.quantity}"
+                if about := self._watch.about(key[0], now):
+                    detail = f"{detail}; {about}"
                 self._records.alarm(f"{key[0]} {key[1]} {doubted[1]}", "doubt", detail, self._records.pair_of(key))
         for name, venue in self._world.venues.items():
             since = venue.failing_since

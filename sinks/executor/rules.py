@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from schemas.clock import MILLISECOND, MINUTE, SECOND
 from schemas.orders import Fill, OrderIntent
-from schemas.pairs import PairSight, Proposal, Verdict
+from schemas.pairs import Hint, PairSight, Proposal, Verdict
 from schemas.records import AccountEvent, FeedStatus
 from sinks.executor.case import Ladder, Watchfulness
 from sinks.executor.closing import Closing
@@ -64,6 +64,15 @@ class Watch(Protocol):
     def pause(self, venue: str, now: int) -> int:
         """Nanoseconds until the venue's positions are to be read again."""
 
+    def hinted(self, hints: Sequence[Hint], now: int) -> set[str]:
+        """All hints another process left in the journal; the venues to be read at once."""
+
+    def closed(self, venue: str, now: int) -> str:
+        """Why no risk is to be added at the venue; empty where nothing speaks against it."""
+
+    def about(self, venue: str, now: int) -> str:
+        """What there is to say about the venue now, in words."""
+
 
 class NoWatch:
     """Notices nothing; intents come from elsewhere."""
@@ -86,3 +95,15 @@ class NoWatch:
     def pause(self, venue: str, now: int) -> int:  # noqa: ARG002 - as Watch
         """Five seconds."""
         return 5 * SECOND
+
+    def hinted(self, hints: Sequence[Hint], now: int) -> set[str]:  # noqa: ARG002 - as Watch
+        """None."""
+        return set()
+
+    def closed(self, venue: str, now: int) -> str:  # noqa: ARG002 - as Watch
+        """Nothing."""
+        return ""
+
+    def about(self, venue: str, now: int) -> str:  # noqa: ARG002 - as Watch
+        """Nothing."""
+        return ""

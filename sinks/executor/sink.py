@@ -1,4 +1,4 @@
-"""The end of a dataflow that decides: intents go into the journal, and nowhere near a network."""
+"""The end of a dataflow that decides: intents and hints go into the journal, nowhere near a network."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from pathlib import Path
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from schemas.orders import OrderIntent
+from schemas.pairs import Hint
 from sinks.executor.journal import Journal
 
 
-class _Partition(StatelessSinkPartition[OrderIntent]):
+class _Partition(StatelessSinkPartition[OrderIntent | Hint]):
     def __init__(self, path: Path) -> None:
         self._journal = Journal(path)
 
-    def write_batch(self, items: list[OrderIntent]) -> None:
-        for intent in items:
-            self._journal.insert_intent(intent)
+    def write_batch(self, items: list[OrderIntent | Hint]) -> None:
+        for item in items:
+            if isinstance(item, Hint):
+                self._journal.keep_hint(item)
+            else:
+                self._journal.insert_intent(item)
 
     def close(self) -> None:
         self._journal.close()
 
 
-class JournalSink(DynamicSink[OrderIntent]):
-    """Inserts each intent unless it is there. Redelivery after a crash changes nothing, so each has one effect.
+class JournalSink(DynamicSink[OrderIntent | Hint]):
+    """Inserts each intent unless it is there, keeps each hint. Redelivery after a crash changes nothing.
 
     A batch is durable when the sink returns. Any number of workers may write, beside the executor.
     """

@@ -6,8 +6,8 @@ searched. ``execution`` is the outbox: every change above it, in order, gapless.
 
 from __future__ import annotations
 
-VERSION = 1
-"""Of the tables; a journal of another version is refused."""
+VERSION = 2
+"""Of the tables. An older journal is given what it lacks, a newer one is refused."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS control (
@@ -48,6 +48,10 @@ CREATE TABLE IF NOT EXISTS decision (
 CREATE TABLE IF NOT EXISTS alarm (
     case_id TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (case_id, what)
 );
+CREATE TABLE IF NOT EXISTS hint (
+    venue TEXT NOT NULL, what TEXT NOT NULL, source TEXT NOT NULL, until INTEGER NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (venue, what, source)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS execution (sequence INTEGER PRIMARY KEY, record BLOB NOT NULL);
 INSERT OR IGNORE INTO control VALUES (1, 'ACTIVE', '', 0, 0);
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from schemas.holdings import Holding, Trust
+from schemas.holdings import Holding, Trust, contradicts_itself
 from schemas.orders import Account, Book, Capabilities, ContractRules, Flat, Known, Unknown, VenuePort
 from sinks.executor.budget import Budget
 from sinks.executor.steps import LegKey
@@ -100,12 +100,12 @@ class World:
             return []
         at.equity, at.free_margin = account.equity, account.free_margin
         at.peak = max(at.peak, account.equity or Decimal(0))
-        changed = []
+        changed, contradicted = [], contradicts_itself(account, self.trust)
         for key, contract in ours:
             position = account.position(key[1])
             contract.known, contract.known_at = position if isinstance(position, Known) else None, asked
             quantity = Decimal(0) if isinstance(position, Flat) else position.quantity
-            if contract.holding.read(quantity, asked, accounted(key), self.trust):
+            if contract.holding.read(quantity, asked, accounted(key), self.trust, contradicted=contradicted):
                 changed.append(key)
         return changed
 

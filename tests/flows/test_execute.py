@@ -11,7 +11,8 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 from msgspec.structs import replace
 
 from flows.domain.detection import Detector
-from flows.execute import Noticing, OutboxSource
+from flows.execute import OutboxSource
+from flows.noticing import Noticing
 from schemas.bus import Bus
 from schemas.cascades import COMPONENTS, Signal
 from schemas.clock import SECOND

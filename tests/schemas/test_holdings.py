@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.clock import SECOND
-from schemas.holdings import Holding, Trust
+from schemas.holdings import Holding, Trust, contradicts_itself
+from schemas.orders import Account, Known
 
 TRUST = Trust(first=SECOND, unexplained=30 * SECOND)
 ONE, HALF, NOTHING = Decimal(1), Decimal("0.5"), Decimal(0)
@@ -65,3 +67,36 @@ def test_what_was_never_told_needs_two_reads() -> None:
     assert not holding.read(ONE, SECOND, None, TRUST)
     assert holding.read(ONE, 2 * SECOND, None, TRUST)
     assert holding.quantity == ONE
+
+
+@pytest.mark.parametrize(
+    ("equity", "free", "held", "contradicts"),
+    [
+        ("100", "90", False, True),
+        ("100", "90", True, False),
+        ("100", "99.5", False, False),
+        ("100", "101", False, False),
+        ("0", "0", False, False),
+        (None, "90", False, False),
+        ("100", None, False, False),
+    ],
+)
+def test_margin_in_use_without_a_position_contradicts_itself(
+    equity: str | None, free: str | None, held: bool, contradicts: bool
+) -> None:
+    positions = {"BTC": Known(instrument="BTC", quantity=ONE)} if held else {}
+    account = Account(
+        venue="aster", positions=positions, time=0, equity=None if equity is None else Decimal(equity),
+        free_margin=None if free is None else Decimal(free),
+    )  # fmt: skip
+    assert contradicts_itself(account, TRUST) is contradicts
+
+
+def test_an_answer_that_contradicts_itself_has_to_be_repeated_for_minutes_unless_fills_account_for_it() -> None:
+    holding = Holding(ONE)
+    changes = [holding.read(NOTHING, n * SECOND, None, TRUST, contradicted=True) for n in range(10, 311)]
+    assert changes == [False] * 300 + [True]
+    gone = Holding(ONE)
+    assert gone.read(NOTHING, 10 * SECOND, NOTHING, TRUST, contradicted=True)
+    unknown = Holding(None)
+    assert [unknown.read(NOTHING, n * SECOND, None, TRUST, contradicted=True) for n in range(2)] == [False, True]

@@ -13,7 +13,7 @@ from flows.domain.polling import Polling, pause
 from schemas.clock import SECOND
 from schemas.orders import Capabilities, ClientIdRule, Known
 from schemas.pairs import Leg, LegSight, Pair, PairSight
-from schemas.records import FeedStatus
+from schemas.records import FeedState, FeedStatus, Funding, Liquidation, OpenInterest
 
 NOW = 1_000 * SECOND
 CAPS = Capabilities(
@@ -105,3 +105,82 @@ def test_polls_hurry_but_never_beyond_the_venue() -> None:
     assert pause(polling, CAPS, alert=True, urgent=True) == SECOND
     slow = replace(CAPS, requests_per_minute=12)
     assert pause(polling, slow, alert=True, urgent=True) == round(60 * SECOND / 4.5)
+
+
+def close(venue: str = "aster", position: str = "long", quantity: float = 7.0, price: float = 99.0) -> Liquidation:
+    return Liquidation(
+        event_id="0", venue=venue, instrument="BTC", asset="BTC", position=position, cause="liquidation",  # type: ignore[arg-type] # one of them
+        price=price, price_kind="fill", quantity=quantity, notional_usd=quantity * price, event_time=NOW,
+        receive_time=NOW, coverage="complete", backfill=False, time_source="venue",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        (close(), "alert"),
+        (close(quantity=1.005), "urgent"),
+        (close(price=89.5), "urgent"),
+        (close(quantity=1.02, price=91.0), "alert"),
+        (close(position="short"), None),
+        (close(venue="bybit"), None),
+        (close(venue="lighter", position="short"), "alert"),
+    ],
+)
+def test_a_public_close_makes_reads_faster_and_nothing_else(told: Liquidation, kind: str | None) -> None:
+    detector = Detector({})
+    assert detector.public(told, sight(leg("aster", "1", "90"), leg("lighter", "-1"))) is None
+    hints = [(hint.venue, hint.what, hint.until - NOW) for hint in detector.hints.news()]
+    assert hints == ([(told.venue, kind, 30 * SECOND)] if kind else [])
+
+
+def test_open_interest_that_falls_and_funding_a_leg_pays_make_reads_faster() -> None:
+    detector = Detector({"aster": CAPS})
+    calm = detector.pause("aster", NOW)
+    for quantity in (100.0, 96.0):
+        detector.background(OpenInterest("aster", "BTC", "BTC", quantity, None, NOW, NOW), HEALTHY)
+    detector.background(Funding("aster", "BTC", "BTC", -0.002, 8.0, 0.0, None, NOW, NOW), HEALTHY)
+    detector.background(Funding("bybit", "BTC", "BTC", 0.002, 8.0, 0.0, None, NOW, NOW), HEALTHY)
+    assert (detector.about("aster", NOW), detector.pause("aster", NOW)) == ("", calm)
+    detector.background(OpenInterest("aster", "BTC", "BTC", 90.0, None, NOW, NOW), HEALTHY)
+    detector.background(Funding("aster", "BTC", "BTC", 0.002, 8.0, 0.0, None, NOW, NOW), HEALTHY)
+    words = "open interest fell 10% within a minute, its side pays 0.20% funding per 8 h"
+    assert detector.about("aster", NOW) == words
+    assert detector.pause("aster", NOW) < calm
+    assert detector.closed("aster", NOW) == ""
+
+
+def feed(state: FeedState, at: int = NOW) -> FeedStatus:
+    return FeedStatus("aster", "closes", state, "", at)
+
+
+@pytest.mark.parametrize("state", ["silent", "unreachable", "refused", "closed"])
+def test_a_feed_that_does_not_speak_closes_its_venue_until_it_does_or_long_after(state: FeedState) -> None:
+    detector = Detector({"aster": CAPS})
+    detector.fed(feed(state), NOW)
+    assert detector.closed("aster", NOW) == f"feed closes is {state}"
+    assert detector.pause("aster", NOW) < Detector({"aster": CAPS}).pause("aster", NOW)
+    detector.fed(feed("connecting", NOW + SECOND), NOW + SECOND)
+    detector.fed(feed("connected", NOW + SECOND), NOW + SECOND)
+    assert detector.closed("aster", NOW + 599 * SECOND)
+    assert not detector.closed("aster", NOW + 600 * SECOND)
+    detector.fed(feed("subscribed", NOW + 2 * SECOND), NOW + 2 * SECOND)
+    assert not detector.closed("aster", NOW + 2 * SECOND)
+
+
+def test_a_gap_closes_its_venue_for_half_a_minute_though_the_feed_is_back() -> None:
+    detector = Detector({})
+    detector.fed(feed("gap"), NOW)
+    detector.fed(feed("subscribed"), NOW)
+    assert detector.closed("aster", NOW + 29 * SECOND) == "feed closes lost a span"
+    assert not detector.closed("aster", NOW + 30 * SECOND)
+    detector.fed(feed("gap", NOW - 60 * SECOND), NOW + 30 * SECOND)
+    assert not detector.closed("aster", NOW + 30 * SECOND), "told late"
+
+
+def test_a_private_stream_that_does_not_speak_closes_its_venue_too() -> None:
+    detector = Detector({})
+    detector.told(FeedStatus("aster", "private", "silent", "", NOW), None, ours=False, now=NOW)
+    assert detector.closed("aster", NOW) == "its private stream does not speak"
+    detector.told(FeedStatus("aster", "private", "subscribed", "", NOW), None, ours=False, now=NOW)
+    assert detector.closed("aster", NOW) == ""

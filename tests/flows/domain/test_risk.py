@@ -103,3 +103,10 @@ def test_live_without_caps_sends_nothing_and_with_caps_does() -> None:
 
 def test_halted_may_mean_halted() -> None:
     assert rule(replace(SOUND, control="HALTED"), halted_emergencies=False) == "halted"
+
+
+def test_where_nobody_sees_the_market_only_an_emergency_may_hedge() -> None:
+    blind = replace(HEDGE, closed="feed closes is silent", emergency=False, intent_created=HEDGE.now)
+    assert check(blind, LIMITS) == Refused("blind", "feed closes is silent")
+    assert check(replace(blind, emergency=True), LIMITS) == Approved(HEDGE.order)
+    assert check(replace(blind, closed=""), LIMITS) == Approved(HEDGE.order)

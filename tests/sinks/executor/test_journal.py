@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from schemas.errors import JournalError, JournalLocked, Superseded
 from schemas.orders import Fill, Order, OrderIntent, SignedRequest
-from schemas.pairs import Leg, Pair
+from schemas.pairs import Hint, Leg, Pair
 from sinks.executor.attempts import Attempt
 from sinks.executor.journal import Journal
 
@@ -47,6 +47,9 @@ def attempt(client_id: str = "a") -> Attempt:
     return Attempt(
         intent_id="i", ordinal=0, order=order, request=request, baseline=Decimal("-0.5"), epoch=1, prepared=5, gone=99
     )
+
+
+HINT = Hint(venue="aster", what="alert", source="signal", until=20, reason="CASCADE_ALERT")
 
 
 def fill(trade_id: str = "t") -> Fill:
@@ -142,6 +145,7 @@ WRITINGS: dict[str, Callable[[Journal], object]] = {
     "control": lambda j: j.set_control("HALTED", "test"),
     "finish": lambda j: j.finish([("i", "done", "")], replace(pair(), closed=9)),
     "alarm": lambda j: j.raise_alarm("i", "not_flat", ""),
+    "hint": lambda j: j.keep_hint(HINT),
 }
 
 
@@ -150,7 +154,7 @@ def test_a_writing_cut_off_before_its_end_leaves_nothing(
     tmp_path: Path, writing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def everything(journal: Journal) -> list[object]:
-        tables = ("control", "pair", "leg", "intent", "venue_event", "attempt", "fill", "decision", "alarm")
+        tables = ("control", "pair", "leg", "intent", "venue_event", "attempt", "fill", "decision", "alarm", "hint")
         rows = [journal._db.execute(f"SELECT * FROM {table}").fetchall() for table in tables]  # noqa: S608 - names above
         return [*rows, journal.reports()]
 
@@ -186,3 +190,36 @@ def test_halting_survives_the_process(tmp_path: Path) -> None:
         journal.set_control("HALTED", "by hand")
     with Journal(tmp_path / "j", clock) as journal:
         assert journal.control()[:3] == ("HALTED", "by hand", 7)
+
+
+def test_a_hint_is_there_for_every_process_until_it_runs_out(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", clock) as one, Journal(tmp_path / "j", clock) as two:
+        before = two.version()
+        assert one.keep_hint(HINT)
+        assert two.version() != before
+        assert not one.keep_hint(HINT), "told again"
+        assert two.hints(19) == [HINT]
+        assert two.hints(20) == []
+        assert [(r.what, r.venue, r.detail) for r in two.reports()] == [("hint", "aster", "alert: CASCADE_ALERT")]
+
+
+def test_what_a_source_says_replaces_what_it_said_and_what_has_run_out_is_forgotten(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", clock) as journal:
+        journal.keep_hint(HINT)
+        journal.keep_hint(replace(HINT, source="closes", until=9))
+        assert journal.keep_hint(replace(HINT, until=7, reason="over")), "taken back"
+        assert journal.hints(0) == [replace(HINT, source="closes", until=9)]
+        assert not journal.keep_hint(replace(HINT, until=7, reason="over"))
+        assert not journal.keep_hint(replace(HINT, source="old", until=7)), "run out before it came"
+
+
+def test_an_older_journal_is_given_what_it_lacks_and_a_newer_one_is_refused(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", clock) as journal:
+        journal.set_control("HALTED", "by hand")
+        journal._db.executescript("DROP TABLE hint; PRAGMA user_version = 1")
+    with Journal(tmp_path / "j", clock) as journal:
+        assert journal.keep_hint(HINT)
+        assert journal.control().state == "HALTED"
+        journal._db.execute("PRAGMA user_version = 3")
+    with pytest.raises(JournalError, match="has tables of version 3, this program knows 2"):
+        Journal(tmp_path / "j", clock)
