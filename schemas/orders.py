@@ -323,7 +323,7 @@ class ExecutionReport(Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     asset: str
     what: str
     """Such as ``intent``, ``prepared``, ``sent``, ``filled``, ``cancelled``, ``refused``, ``unknown``, ``absent``,
-    ``flat``, ``alarm``, ``control``."""
+    ``flat``, ``alarm``, ``control``, ``withheld`` (decided on and not sent: the executor only looks)."""
     venue: str
     instrument: str
     client_id: str

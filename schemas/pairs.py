@@ -75,6 +75,8 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
     order: Order
     intent: IntentKind
+    root: str = ""
+    """Id of the intent that began the case."""
     intent_created: int
     emergency: bool
     """Makes a broken book safe; of those the reduce-only ones pass whatever stops the rest."""

@@ -14,12 +14,14 @@ import msgspec
 
 from schemas.orders import Account
 from schemas.pairs import ControlState, Hint
+from schemas.records import AccountEvent
 from sinks.executor.ledger import EVERY, LIVING, Intent, Ledger
 from sinks.executor.orders import Orders
 
 __all__ = ["EVERY", "LIVING", "Control", "Intent", "Journal"]
 
 _account = msgspec.json.Decoder(Account).decode
+_event = msgspec.json.Decoder(AccountEvent).decode
 
 
 class Control(NamedTuple):
@@ -92,3 +94,18 @@ class Journal(Ledger, Orders):
     def alarms(self) -> list[tuple[str, str, str, int]]:
         """Case, kind, words and time of every alarm."""
         return list(self._db.execute("SELECT case_id, what, detail, time FROM alarm ORDER BY time"))
+
+    def keep_event(self, event: AccountEvent) -> bool:
+        """What a private stream told of the account; whether it is new."""
+        with self._writing() as db:
+            row = (event.event_id, msgspec.json.encode(event))
+            return bool(
+                db.execute("INSERT OR IGNORE INTO account_event (event_id, record) VALUES (?, ?)", row).rowcount
+            )
+
+    def events(self, after: int = 0, limit: int = 1000) -> list[tuple[int, AccountEvent]]:
+        """What the private streams told, numbered in the order it was heard, after a number."""
+        rows = self._db.execute(
+            "SELECT sequence, record FROM account_event WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
+        )
+        return [(sequence, _event(record)) for sequence, record in rows]

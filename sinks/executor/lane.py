@@ -26,7 +26,6 @@ log = structlog.get_logger(__name__)
 
 _WORKED: tuple[IntentKind, ...] = ("emergency_close", "reduce_pair", "close_pair")
 """What a case can begin with, the most urgent first; hedges are made within one."""
-_FINAL_REFUSALS = frozenset({"mode", "shadow"})
 
 
 class Lane:
@@ -171,8 +170,11 @@ class Lane:
         refused = self._performer.refusals.pop(case.intent.intent_id, None)
         if refused is None:
             return None
+        if refused.rule == "shadow":
+            # The case lives until somebody else has made the book safe, or it is too old.
+            return None
         begun = any(leg.attempts for leg in case.legs)
-        if refused.rule in _FINAL_REFUSALS or (case.intent.intent != "emergency_close" and not begun):
+        if refused.rule == "mode" or (case.intent.intent != "emergency_close" and not begun):
             return Finish(state="refused", detail=f"{refused.rule}: {refused.detail}")
         self._raise(case, "refused", f"{refused.rule}: {refused.detail}")
         return None

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.errors import JournalError
-from schemas.orders import IntentState, OrderIntent
+from schemas.orders import IntentState, Order, OrderIntent
 from schemas.pairs import Leg, Pair
 from sinks.executor.database import Database
 
@@ -117,6 +117,20 @@ class Ledger(Database):
             raise JournalError(f"{self.path}: there is no intent {intent_id}")
         order = _intent(row[0])
         self._tell(db, intent_id, state, order.pair, order.asset, detail=detail)
+
+    def withhold(self, intent_id: str, order: Order, detail: str) -> None:
+        """An order that was decided on and is not sent, because nothing may be: the intent says so and lives on."""
+        with self._writing() as db:
+            row = db.execute("SELECT record FROM intent WHERE intent_id = ?", (intent_id,)).fetchone()
+            if row is None:
+                raise JournalError(f"{self.path}: there is no intent {intent_id}")
+            db.execute("UPDATE intent SET detail = ? WHERE intent_id = ?", (detail, intent_id))
+            intent = _intent(row[0])
+            self._tell(
+                db, intent_id, "withheld", intent.pair, intent.asset, venue=order.venue, instrument=order.instrument,
+                client_id=order.client_id, side=order.side, quantity=order.quantity, price=order.price,
+                reduce_only=order.reduce_only, detail=detail,
+            )  # fmt: skip
 
     def finish(self, endings: Sequence[tuple[str, IntentState, str]], pair: Pair | None) -> None:
         """End the intents of a case and say what the ledger holds now, in one writing."""

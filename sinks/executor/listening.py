@@ -70,6 +70,7 @@ class Listener:
             case AccountEvent():
                 self._learn(name, event, now)
                 self._notice((name, event.instrument), event, ours=self._ours(name, event.client_id))
+                self._records.journal.keep_event(event)
 
     def found(self, name: str, fill: Fill) -> None:
         """A fill that was found by asking."""

@@ -50,6 +50,8 @@ _KEEP_EVERY = 5 * SECOND
 """Between two accounts of a venue written down."""
 _REFUSED_AGAIN = SECOND
 """Until the gate is asked again."""
+_WITHHELD_AGAIN = 10 * SECOND
+"""The same where nothing is ever sent."""
 
 
 async def answered(ask: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T | Unknown:
@@ -241,11 +243,12 @@ class Performer:
         intent = self._intent_for(action.intent, root)
         ordinal = sum(1 for a in self._records.on(action.leg, [intent.intent_id]) if a.intent_id == intent.intent_id)
         order = self._order(action, intent.intent_id, ordinal, port.capabilities)
-        verdict = self._gate(self._proposal(action, order, intent, emergency=emergency))
+        verdict = self._gate(self._proposal(action, order, intent, root, emergency=emergency))
         now = self._clock()
         if not isinstance(verdict, Approved):
             self.refusals[root.order.intent_id] = verdict
-            self._world.contract(action.leg).not_before = now + _REFUSED_AGAIN
+            again = _WITHHELD_AGAIN if verdict.rule == "shadow" else _REFUSED_AGAIN
+            self._world.contract(action.leg).not_before = now + again
             return
         request = port.prepare(verdict.order, now=now)
         attempt = Attempt(
@@ -280,7 +283,7 @@ class Performer:
         digest = blake2b(f"{root.order.intent_id} {kind}".encode(), digest_size=8).hexdigest()
         return replace(root.order, intent_id=digest, intent=kind, cause="")
 
-    def _proposal(self, action: Place, order: Order, intent: OrderIntent, *, emergency: bool) -> Proposal:
+    def _proposal(self, action: Place, order: Order, intent: OrderIntent, root: Intent, *, emergency: bool) -> Proposal:
         venue, now = self._world.venues[action.leg[0]], self._clock()
         adding = [a for a in self._records.attempts.values() if not a.order.reduce_only and a.order.price is not None]
         worth = [(a, (a.filled if a.over else a.order.quantity) * (a.order.price or 0)) for a in adding]
@@ -288,6 +291,7 @@ class Performer:
         return Proposal(
             order=order,
             intent=intent.intent,
+            root=root.order.intent_id,
             intent_created=intent.created,
             emergency=emergency,
             mark_price=action.mark_price,

@@ -1,7 +1,8 @@
 """The tables of the journal. One file, written by one executor; anybody may read it, and hand intents in.
 
 Each row of ``intent``, ``attempt``, ``fill`` and ``pair`` carries its whole record as JSON beside the columns that are
-searched. ``execution`` is the outbox: every change above it, in order, gapless.
+searched. ``execution`` is the outbox: every change above it, in order, gapless; ``account_event`` is that of what the
+private streams told.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ CREATE TABLE IF NOT EXISTS fill (
     instrument TEXT NOT NULL, time INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (venue, account, trade_id)
 );
 CREATE INDEX IF NOT EXISTS fill_instrument ON fill (venue, instrument, time);
+CREATE TABLE IF NOT EXISTS account_event (
+    sequence INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, record BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS position_obs (
     venue TEXT NOT NULL, instrument TEXT NOT NULL, time INTEGER NOT NULL, quantity TEXT NOT NULL, source TEXT NOT NULL
 );

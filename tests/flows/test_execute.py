@@ -7,16 +7,15 @@ from pathlib import Path
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
-from bytewax.testing import TestingSink, TestingSource, run_main
+from bytewax.testing import TestingSource, run_main
 from msgspec.structs import replace
 
 from flows.domain.detection import Detector
-from flows.execute import OutboxSource
 from flows.noticing import Noticing
 from schemas.bus import Bus
 from schemas.cascades import COMPONENTS, Signal
 from schemas.clock import SECOND
-from schemas.orders import Account, ExecutionReport, Known, OrderIntent
+from schemas.orders import Account, Known, OrderIntent
 from schemas.pairs import Leg, Pair
 from schemas.records import AccountEvent
 from sinks.executor.journal import Journal
@@ -89,24 +88,6 @@ def test_what_the_flow_decides_is_in_the_journal_once_however_often_it_runs(tmp_
         run_main(flow)
     with Journal(path) as kept:
         assert [i.order.reason for i in kept.intents()] == ["LIQUIDATION_ASTER"]
-
-
-def test_reports_leave_in_order_and_go_on_after_the_last_one_told(tmp_path: Path) -> None:
-    path = journal(tmp_path)
-    with Journal(path) as made:
-        made.set_control("HALTED", "test")
-        made.set_control("ACTIVE", "test")
-    out: list[ExecutionReport] = []
-    flow = Dataflow("outbox")
-    op.output("out", op.input("in", flow, OutboxSource(path, lambda: True)), TestingSink(out))
-    run_main(flow)
-    assert [(r.sequence, r.what, r.detail) for r in out] == [
-        (1, "pair", "added"), (2, "control", "HALTED: test"), (3, "control", "ACTIVE: test")
-    ]  # fmt: skip
-    later = OutboxSource(path, lambda: True).build_part("", "journal", 2)
-    assert [r.sequence for r in later.next_batch()] == [3]
-    assert later.snapshot() == 3
-    later.close()
 
 
 def test_intents_of_two_processes_meet_in_one_journal(tmp_path: Path) -> None:
