@@ -175,7 +175,7 @@ def _described(model: BaseModel, path: str) -> Iterator[str]:
         yield f"#{key} = {json.dumps('' if shown[key] is None else shown[key])}"
     yield ""
     for name, table in tables:
-        yield f"# {_prose(type(table).__doc__ or '')}"
+        yield f"# {_prose(type(table).__doc__ or '').replace('{NAME}', name.rpartition('.')[2].upper())}"
         yield f"[{name}]"
         yield from _described(table, f"{name}.")
 

@@ -23,8 +23,18 @@ class LivePermission:
     venue: str
 
 
-def admitted(venue: str, endpoints: Endpoints, permission: LivePermission | None) -> Endpoints:
-    """The endpoints, if orders may go there: on this machine always, elsewhere with a permission for the venue.
+@dataclass(frozen=True, slots=True)
+class ReadPermission:
+    """Somebody wants to look at an account of this venue: nothing that changes anything leaves (``reads``)."""
+
+    venue: str
+
+
+Permission = LivePermission | ReadPermission | None
+
+
+def admitted(venue: str, endpoints: Endpoints, permission: Permission) -> Endpoints:
+    """The endpoints, if requests may go there: on this machine always, elsewhere with a permission for the venue.
 
     :raises UsageError: not permitted.
     """
@@ -34,6 +44,21 @@ def admitted(venue: str, endpoints: Endpoints, permission: LivePermission | None
             f"orders to {outside[0]} need a live permission for {venue}: set executor mode live and enable the venue"
         )
     return endpoints
+
+
+_HARMLESS = frozenset({"/info", "/fapi/v1/listenKey", "/fapi/v3/listenKey"})
+"""Questions that are no GET: Hyperliquid's, and the keys of the user streams of Binance and Aster."""
+_QUESTIONS = "/v2/auth/r/"
+"""Bitfinex asks by POST."""
+
+
+def reads(method: str, path: str) -> bool:
+    """Whether a request can only be a question: no order, cancel, change, fence or dead-man's switch is one.
+
+    What is not known to be a question is none.
+    """
+    bare = path.partition("?")[0]
+    return method == "GET" or bare in _HARMLESS or bare.startswith(_QUESTIONS)
 
 
 def _loopback(url: str) -> bool:
@@ -49,13 +74,32 @@ def secret(name: str, environment: Mapping[str, str], directory: Path | None = N
 
     :raises SettingsError: neither is there, or the file may be read by others than its owner.
     """
-    told = environment.get(name)
+    told = environment.get(name, "").strip()
     if told:
-        return SecretStr(told)
+        return _spelled(name, told)
     path = directory / name if directory is not None else None
     if path is None or not path.is_file():
-        raise SettingsError(f"no secret {name}: set the environment variable, or put a file of mode 600 in {directory}")
+        place = f"in {directory}" if directory is not None else "in the directory that executor.secrets names"
+        raise SettingsError(
+            f"no secret {name}: set the environment variable {name}, or put a file of that name and mode 600 {place}"
+        )
     return secret_file(path)
+
+
+def secret_origin(name: str, environment: Mapping[str, str], directory: Path | None = None) -> str:
+    """Where ``secret`` would take it from, or why it would not; never what it is."""
+    try:
+        secret(name, environment, directory)
+    except SettingsError as error:
+        return f"missing: {error}"
+    return "env" if environment.get(name, "").strip() else str((directory or Path()) / name)
+
+
+def _spelled(where: str, text: str) -> SecretStr:
+    """One word of printable ASCII: anything else would show itself in the complaint of whoever tries to send it."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise SettingsError(f"{where} is no key: it has spaces, line breaks or characters no key has")
+    return SecretStr(text)
 
 
 def secret_file(path: Path) -> SecretStr:
@@ -69,4 +113,4 @@ def secret_file(path: Path) -> SecretStr:
     text = path.read_text().strip()
     if not text:
         raise SettingsError(f"{path} is empty")
-    return SecretStr(text)
+    return _spelled(str(path), text)

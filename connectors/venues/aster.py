@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection
 
 from connectors.exchange import Endpoints
 from connectors.exchanges.aster import EXCHANGES
-from connectors.venues.access import LivePermission, admitted
+from connectors.venues.access import Permission, admitted
 from connectors.venues.aster_wire import NO_ORDER, USED_NONCE, fill, order_status, outcome, position, updated
 from connectors.venues.capabilities import ASTER
 from connectors.venues.private_stream import PrivateMessage, PrivateStream
@@ -79,7 +79,7 @@ class AsterPort:
         instruments: Sequence[Instrument],
         clock: Clock,
         *,
-        permission: LivePermission | None = None,
+        permission: Permission = None,
         timeout: float = 2.0,
         keep_alive: float = _KEEP_ALIVE,
         patience: float = 360.0,
@@ -90,7 +90,7 @@ class AsterPort:
         self._instruments = {i.instrument: unscaled(i) for i in instruments}
         self._clock = clock
         self._nonce = 0
-        self._transport = Transport(endpoints.rest, timeout=timeout)
+        self._transport = Transport(endpoints.rest, timeout=timeout, permission=permission)
         self._stream = _UserStream(self, instruments, clock, keep_alive=keep_alive, patience=patience)
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Literal
 
 from connectors.exchange import Endpoints
-from connectors.venues.access import LivePermission, admitted
+from connectors.venues.access import Permission, admitted
 from connectors.venues.ccxt_codec import Codec, Credentials, Signed
 from connectors.venues.ccxt_polling import polled
 from connectors.venues.ccxt_streams import STREAMS
@@ -58,7 +58,7 @@ class CcxtPort:
         markets: Sequence[Market],
         clock: Clock,
         *,
-        permission: LivePermission | None = None,
+        permission: Permission = None,
         timeout: float = 2.0,
         every: float = 2.0,
         watch: Literal["stream", "polling"] = "stream",
@@ -72,7 +72,7 @@ class CcxtPort:
         self._every = every
         self._ids: dict[str, str] = {}
         self._numbers: dict[str, str] = {}
-        self._transport = Transport(endpoints.rest, timeout=timeout)
+        self._transport = Transport(endpoints.rest, timeout=timeout, permission=permission)
         kind = STREAMS.get(venue.name) if watch == "stream" else None
         self._stream = kind(endpoints, credentials, self._markets, clock, self._transport) if kind else None
 

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from connectors.exchange import Endpoints
 from connectors.exchanges.extended import EXCHANGES
-from connectors.venues.access import LivePermission, admitted
+from connectors.venues.access import Permission, admitted
 from connectors.venues.capabilities import EXTENDED
 from connectors.venues.extended_wire import (
     StarkMarket,
@@ -90,7 +90,7 @@ class ExtendedPort:
         instruments: Sequence[Instrument],
         clock: Clock,
         *,
-        permission: LivePermission | None = None,
+        permission: Permission = None,
         chain: str = MAINNET,
         lifetime: int = _LIFETIME,
         timeout: float = 2.0,
@@ -105,7 +105,7 @@ class ExtendedPort:
         self._chain = chain
         self._lifetime = lifetime
         self._markets: dict[str, StarkMarket] = {}
-        self._transport = Transport(endpoints.rest, timeout=timeout)
+        self._transport = Transport(endpoints.rest, timeout=timeout, permission=permission)
         self._stream = _AccountStream(endpoints, api_key, instruments, clock, patience)
 
     @property

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 
 from connectors.exchange import Endpoints
 from connectors.exchanges.hyperliquid import EXCHANGES
-from connectors.venues.access import LivePermission, admitted
+from connectors.venues.access import Permission, admitted
 from connectors.venues.capabilities import HYPERLIQUID
 from connectors.venues.hyperliquid_wire import fill, order_status, outcome, position, spent, tick
 from connectors.venues.private_stream import PrivateMessage, PrivateStream
@@ -80,7 +80,7 @@ class HyperliquidPort:
         instruments: Sequence[Instrument],
         clock: Clock,
         *,
-        permission: LivePermission | None = None,
+        permission: Permission = None,
         mainnet: bool = True,
         timeout: float = 2.0,
         patience: float = 70.0,
@@ -92,7 +92,7 @@ class HyperliquidPort:
         self._clock = clock
         self._mainnet = mainnet
         self._nonce = 0
-        self._transport = Transport(endpoints.rest, timeout=timeout)
+        self._transport = Transport(endpoints.rest, timeout=timeout, permission=permission)
         self._stream = _UserStream(endpoints, user, instruments, clock, patience)
 
     @property

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 
 from connectors.exchange import Endpoints
 from connectors.exchanges.lighter import EXCHANGES
-from connectors.venues.access import LivePermission, admitted
+from connectors.venues.access import Permission, admitted
 from connectors.venues.capabilities import LIGHTER
 from connectors.venues.lighter_wire import (
     ABORTED,
@@ -95,7 +95,7 @@ class LighterPort:
         instruments: Sequence[Instrument],
         clock: Clock,
         *,
-        permission: LivePermission | None = None,
+        permission: Permission = None,
         timeout: float = 2.0,
         patience: float = 120.0,
     ) -> None:
@@ -107,7 +107,7 @@ class LighterPort:
         self._clock = clock
         self._markets: dict[str, LighterMarket] = {}
         self._nonce: int | None = None
-        self._transport = Transport(endpoints.rest, timeout=timeout)
+        self._transport = Transport(endpoints.rest, timeout=timeout, permission=permission)
         self._stream = _AccountStream(endpoints, account, self.token, instruments, clock, patience)
 
     @property

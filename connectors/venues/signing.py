@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 from pydantic import SecretStr
 
-from schemas.errors import ExtraMissing
+from schemas.errors import ExtraMissing, SettingsError
 
 try:
     from eth_account import Account
@@ -42,12 +42,16 @@ class EthKey:
     """A key that signs typed data (EIP-712).
 
     :raises ExtraMissing: the extra ``live`` is not installed.
+    :raises SettingsError: it is no private key.
     """
 
     def __init__(self, key: SecretStr) -> None:
         if not HAVE_ETH:
             raise ExtraMissing("eth-account", "live")
-        self._account = Account.from_key(key.get_secret_value())
+        try:
+            self._account = Account.from_key(key.get_secret_value())
+        except Exception:  # noqa: BLE001 - its own words may hold the key
+            raise SettingsError("the key is no private key: 32 bytes in hex are, such as 0x0123...") from None
 
     @property
     def address(self) -> str:
@@ -121,13 +125,17 @@ class StarkKey:
     """A key that signs Extended's settlements (Stark curve).
 
     :raises ExtraMissing: the extra ``live`` is not installed.
+    :raises SettingsError: it is no private key.
     """
 
     def __init__(self, key: SecretStr) -> None:
         if not HAVE_STARK:
             raise ExtraMissing("fast-stark-crypto", "live")
-        self._key = int(key.get_secret_value(), 16)
-        self.public = fast_stark_crypto.get_public_key(self._key)
+        try:
+            self._key = int(key.get_secret_value(), 16)
+            self.public = fast_stark_crypto.get_public_key(self._key)
+        except Exception:  # noqa: BLE001 - its own words may hold the key
+            raise SettingsError("the key is no private Stark key: a number in hex is, such as 0x0123...") from None
 
     def sign(self, digest: int) -> tuple[int, int]:
         """r and s of the signature."""

@@ -10,6 +10,7 @@ import httpx2
 import msgspec
 
 from connectors.rest import USER_AGENT
+from connectors.venues.access import Permission, ReadPermission, reads
 from schemas.clock import SECOND, seconds
 from schemas.errors import UsageError
 from schemas.instruments import Instrument, scale
@@ -43,10 +44,12 @@ class Transport:
     """A connection to one venue, kept open.
 
     :arg timeout: seconds for the whole exchange.
+    :arg permission: with one to read, whatever is no question stays here: this is the only way out of a venue's client.
     """
 
-    def __init__(self, base: str, *, timeout: float) -> None:
+    def __init__(self, base: str, *, timeout: float, permission: Permission = None) -> None:
         self._base = base
+        self._looking = isinstance(permission, ReadPermission)
         self._timeout = timeout
         self._client = httpx2.AsyncClient(timeout=timeout, trust_env=False, headers={"User-Agent": USER_AGENT})
 
@@ -54,6 +57,8 @@ class Transport:
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> Answer | Lost:
         """One exchange. A redirect is no answer of the venue and is not followed."""
+        if self._looking and not reads(method, path):
+            return Lost(f"not sent: {method} {path.partition('?')[0]} is no question, and only questions are allowed")
         try:
             async with asyncio.timeout(self._timeout):
                 response = await self._client.request(

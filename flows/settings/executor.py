@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from flows.settings.accounts import AccountsSettings
 from flows.settings.values import (
     CloseMode,
     Contract,
@@ -17,6 +18,7 @@ from flows.settings.values import (
     Share,
     listed,
     read_duration,
+    unset,
 )
 
 
@@ -78,7 +80,8 @@ class ExecutorSettings(Section):
     desk: str = "main"
     """Stands in every order id, so that two desks with one account keep apart."""
     journal: Path = Path("executor/journal.sqlite")
-    """What was decided and sent; relative to data_dir. On a disk of this machine."""
+    """What was decided and sent; relative to data_dir. On a disk of this machine. Each of shadow and live has its own
+    beside it, journal-shadow.sqlite and journal-live.sqlite: what happened on paper did not happen to an account."""
     close_mode: CloseMode = "limit_with_fallback"
     """How a healthy pair is closed: limit_only, limit_with_fallback, market_only or aggressive_limit."""
     close_modes: Annotated[tuple[ReasonMode, ...], BeforeValidator(listed)] = ("MARGIN=aggressive_limit",)
@@ -106,5 +109,9 @@ class ExecutorSettings(Section):
     """A book not safe so long after it was noticed is an alarm."""
     dust_usd: NonNegativeFloat = 50.0
     """A remainder worth more is an alarm."""
+    secrets: Annotated[Path | None, BeforeValidator(unset)] = None
+    """Directory with a file for each secret of an account that the environment does not have: named like the variable,
+    and readable by its owner alone (mode 600)."""
     limits: LimitSettings = LimitSettings()
     policy: PolicySettings = PolicySettings()
+    accounts: AccountsSettings = AccountsSettings()

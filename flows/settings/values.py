@@ -17,7 +17,7 @@ LISTENED = tuple(venue for venue in VENUES if venue not in RECORDED_ONLY)
 """The venues a connection can be made to."""
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_ADDRESS = re.compile(r"https?://[^\s/?#]+(/[^\s/?#]+)*")
+ADDRESS = re.compile(r"https?://[^\s/?#]+(/[^\s/?#]+)*")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)")
 
 
@@ -63,7 +63,7 @@ def _asset(name: str) -> str:
 
 def _gateway(text: str) -> str:
     venue, _, address = text.partition("=")
-    if not _ADDRESS.fullmatch(address):
+    if not ADDRESS.fullmatch(address):
         raise ValueError(f"{text!r} names no gateway: write bybit=https://host/path, without a slash at the end")
     return f"{_venue(venue)}={address}"
 
