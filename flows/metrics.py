@@ -6,6 +6,7 @@ one with labels from its first value. The names are a contract with the dashboar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Literal, get_args
 
@@ -84,10 +85,15 @@ history_flush_failures = _counter(
 worker_up = _gauge("breakwater_worker_up", "1 while the worker does its work, 0 while it starts or stops.", "worker")
 executor_intents = _gauge("breakwater_executor_intents", "Order intents in the journal by their state.", "state")
 executor_state = _gauge(
-    "breakwater_executor_state", "What the executor may do: 0 halted, 1 only reduce, 2 active (open and reduce)."
+    "breakwater_executor_state",
+    "What the executor may do: 0 halted, 1 only reduce, 2 active (open and reduce); NaN where nobody looked.",
 )
+executor_state.set(math.nan)  # every worker has it, and only one that reads the journal knows
 executor_detect_seconds = _histogram(
-    "breakwater_executor_detect_seconds", "From a leg's forced close at the venue to its detection here.", _SLOW
+    "breakwater_executor_detect_seconds",
+    "From what happened to a leg at its venue to its detection here, by how it was noticed.",
+    _SLOW,
+    "path",
 )
 executor_flat_seconds = _histogram(
     "breakwater_executor_flat_seconds", "From the detection of a lost leg to both legs proven flat.", _SLOW

@@ -15,16 +15,19 @@ from schemas.batches import Batch
 from schemas.bus import Bus
 from schemas.cascades import MARKET, Signal
 from schemas.clock import SECOND, Clock
-from schemas.orders import Account, Known, OrderIntent
+from schemas.orders import Account, IntentKind, Known, OrderIntent
 from schemas.pairs import Hint, Leg, LegSight, Pair, PairSight
 from schemas.records import POSITIONS, VENUES, AccountEvent, FeedStatus, Funding, MarkPrice, OpenInterest, Trade
 from schemas.topics import LIQUIDATIONS
+from schemas.topics import MARKET as CONTEXT
 from sinks.executor.journal import Journal
 
-Told = Signal | AccountEvent | FeedStatus | OpenInterest | Funding
-_UNUSED = schemas(MarkPrice, Trade)
+Told = Signal | AccountEvent | FeedStatus | OpenInterest | Funding | MarkPrice
+_UNUSED = schemas(Trade)
 _LATELY = 30 * SECOND
 """Older public closes are no hint."""
+_ACCOUNT_AGE = 30 * SECOND
+"""An account older than this, written by an executor that does not run, says nothing of now."""
 _AT_MOST = 256
 """Public closes at one leg looked at of one run: the newest."""
 
@@ -37,6 +40,8 @@ class Noticing:
         self._journal: Journal | None = None
         self._version: int | None = None
         self._pairs: list[Pair] = []
+        self._assets: set[bytes] = set()
+        self._working: dict[str, IntentKind] = {}
         self._accounts: dict[str, Account] = {}
 
     def read(self, arrived: Arrivals) -> list[OrderIntent | Hint]:
@@ -49,6 +54,8 @@ class Noticing:
         if run.topic == LIQUIDATIONS.name:
             self.closes(self._reader.closes(run)[0])
             return []
+        if run.topic == CONTEXT.name:
+            run = run._replace(messages=[message for message in run.messages if message.key() in self._assets])
         records = self._reader.records(run, _UNUSED)[0]
         return [intent for _, record in records for intent in self.notice(record)]
 
@@ -62,6 +69,9 @@ class Noticing:
             case OpenInterest() | Funding():
                 for sight in self._sights(record.asset, now):
                     self._detector.background(record, sight)
+            case MarkPrice():
+                sights = [s for s in self._sights(record.asset, now) if s.pair.leg(record.venue, record.instrument)]
+                return [intent for sight in sights for intent in self._detector.marked(record, sight)]
             case Signal():
                 sights = self._sights(record.asset, now)
                 return [intent for sight in sights for intent in self._detector.signalled(record, sight)]
@@ -97,15 +107,17 @@ class Noticing:
         version = journal.version()
         if version != self._version:
             self._version, self._pairs, self._accounts = version, journal.pairs(), journal.accounts()
+            self._assets = {pair.asset.encode() for pair in self._pairs}
+            self._working = {i.order.pair: i.order.intent for i in journal.intents() if i.root == i.order.intent_id}
 
     def _sights(self, asset: str, now: int) -> list[PairSight]:
         return [self._sight(pair, now) for pair in self._pairs if asset in {pair.asset, MARKET}]
 
     def _sight(self, pair: Pair, now: int) -> PairSight:
-        first, second = (self._leg(leg) for leg in pair.legs)
-        return PairSight(pair=pair, legs=(first, second), working=None, now=now)
+        first, second = (self._leg(leg, now) for leg in pair.legs)
+        return PairSight(pair=pair, legs=(first, second), working=self._working.get(pair.pair), now=now)
 
-    def _leg(self, leg: Leg) -> LegSight:
+    def _leg(self, leg: Leg, now: int) -> LegSight:
         account = self._accounts.get(leg.venue)
         if account is None:
             return LegSight(leg=leg, quantity=None, at=0, expected=leg.quantity, known=None, reachable=False)
@@ -113,5 +125,5 @@ class Noticing:
         known = held if isinstance(held, Known) else None
         return LegSight(
             leg=leg, quantity=known.quantity if known else Decimal(0), at=account.time, expected=leg.quantity,
-            known=known, reachable=True,
+            known=known, reachable=now - account.time <= _ACCOUNT_AGE,
         )  # fmt: skip

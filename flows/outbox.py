@@ -12,6 +12,10 @@ from pathlib import Path
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from msgspec import Struct
 
+from flows import metrics
+from schemas.clock import SECOND
+from schemas.orders import ExecutionReport
+from schemas.pairs import CONTROL_STATES
 from sinks.executor.journal import Journal
 
 _LOOK = timedelta(milliseconds=50)
@@ -22,14 +26,38 @@ Outbox = Callable[[Journal, int], Sequence[tuple[int, Struct]]]
 """What there is after a number, each with its own."""
 
 
-def reports(journal: Journal, after: int) -> list[tuple[int, Struct]]:
-    """What the executor did."""
-    return [(report.sequence, report) for report in journal.reports(after, _AT_ONCE)]
-
-
 def events(journal: Journal, after: int) -> Sequence[tuple[int, Struct]]:
     """What the private streams of the accounts told."""
     return journal.events(after, _AT_ONCE)
+
+
+class CountedReports:
+    """What the executor did, told to Prometheus as it passes by."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def __call__(self, journal: Journal, after: int) -> list[tuple[int, Struct]]:
+        """See ``Outbox``."""
+        found = journal.reports(after, _AT_ONCE)
+        if found or not self._begun:
+            self._begun = True
+            _tell_figures(journal, found)
+        return [(report.sequence, report) for report in found]
+
+
+def _tell_figures(journal: Journal, reports: Sequence[ExecutionReport]) -> None:
+    metrics.executor_state.set(CONTROL_STATES[::-1].index(journal.control().state))
+    for state, number in journal.count_intents().items():
+        metrics.executor_intents.labels(state).set(number)
+    for report in reports:
+        if report.what not in {"intent", "done"} or (intent := journal.intent(report.intent_id)) is None:
+            continue
+        order = intent.order
+        if report.what == "intent" and order.path != "manual":
+            metrics.executor_detect_seconds.labels(order.path).observe((order.detected - order.created) / SECOND)
+        elif report.what == "done" and order.intent == "emergency_close":
+            metrics.executor_flat_seconds.observe((report.time - order.detected) / SECOND)
 
 
 class OutboxSource(FixedPartitionedSource[Struct, int]):

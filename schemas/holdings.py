@@ -47,6 +47,8 @@ class Holding:
     doubted: tuple[Decimal, int] | None = None
     """What a read said differently, and when it was first asked."""
     told_until: int = 0
+    before: int = 0
+    """When a read last confirmed what was believed before."""
 
     def told(self, quantity: Decimal, at: int, visibility: int) -> bool:
         """The stream says how much a forced close left; whether that is news.
@@ -57,7 +59,7 @@ class Holding:
         """
         if self.quantity is not None and abs(quantity) >= abs(self.quantity):
             return False
-        self.at = max(at, self.at)
+        self.before, self.at = self.at, max(at, self.at)
         self.expect(quantity, at, visibility)
         return True
 
@@ -86,6 +88,7 @@ class Holding:
             wait = trust.contradicted
         if quantity != accounted and (asked < self.doubted[1] + wait):
             return False
+        self.before = self.at
         self.quantity, self.at, self.doubted = quantity, asked, None
         return True
 

@@ -123,6 +123,8 @@ class LegSight(Struct, frozen=True, kw_only=True):
     """Believed to be held; ``None``: never told."""
     at: int
     """When that was last seen to be so."""
+    before: int = 0
+    """When something else was last seen: the change lies between."""
     expected: Decimal
     """What the ledger and our own fills say should be held."""
     known: Known | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,15 +49,21 @@ def run(ctx: typer.Context, data_dir: DataDir = None, duration: Duration = None)
 
 @executor_app.command()
 def status(ctx: typer.Context, as_json: AsJson = False, data_dir: DataDir = None) -> int:
-    """Control state, what is under way, and every alarm."""
+    """Control state, what is under way, how soon things were noticed, how venues are watched, and every alarm."""
     import msgspec
+
+    from flows.domain.delays import delays
+    from schemas.clock import system_clock
+    from sinks.executor.journal import EVERY
 
     with _journal(ctx, data_dir) as journal:
         control, alarms = journal.control(), journal.alarms()
         living = [intent for intent in journal.intents() if intent.root == intent.order.intent_id]
-        found = {
+        found: dict[str, Any] = {
             "control": control.state, "reason": control.reason, "since": control.since, "epoch": control.epoch,
             "pairs": len(journal.pairs()), "under_way": len(living), "unsettled_orders": len(journal.unsettled()),
+            "noticed": delays(intent.order for intent in journal.intents(EVERY)),
+            "hints": journal.hints(system_clock()),
             "alarms": [dict(zip(("case", "what", "detail", "time"), alarm, strict=True)) for alarm in alarms],
         }  # fmt: skip
     if as_json:
@@ -65,6 +71,10 @@ def status(ctx: typer.Context, as_json: AsJson = False, data_dir: DataDir = None
         return 0
     write(f"{found['control']}{f' ({control.reason})' if control.reason else ''}, epoch {control.epoch}")
     write(f"{found['pairs']} pairs, {found['under_way']} cases under way, {found['unsettled_orders']} orders open")
+    for delay in found["noticed"]:
+        write(f"{delay.count} noticed by {delay.path}, p50 {delay.p50:.1f} ms, p99 {delay.p99:.1f} ms")
+    for hint in found["hints"]:
+        write(f"{hint.venue} {hint.what} until {_time(hint.until)}: {hint.reason}")
     for _, what, detail, time in alarms:
         write(f"ALARM {_time(time)} {what}: {detail}")
     return 0

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
 
+from msgspec.structs import replace
+
 from flows.domain.background import OpenInterests, Unusual, paid
 from flows.domain.hints import Hints
 from flows.domain.policy import Policy, Reaction, distance, in_danger, reaction
@@ -20,7 +22,7 @@ from schemas.cascades import Signal
 from schemas.clock import MINUTE, SECOND
 from schemas.orders import Capabilities, Fill, IntentKind, OrderIntent
 from schemas.pairs import Hint, HintKind, LegSight, PairSight
-from schemas.records import AccountEvent, FeedStatus, Funding, Liquidation, OpenInterest
+from schemas.records import AccountEvent, FeedStatus, Funding, Liquidation, MarkPrice, OpenInterest
 
 _HURRY = 30 * SECOND
 """What calls for more frequent reads does so for this long."""
@@ -110,7 +112,9 @@ class Detector:
             if leg.quantity is not None and leg.quantity != leg.expected:
                 venue = leg.leg.venue
                 cause = f"{_case(pair)} {venue} {leg.leg.instrument} holds {leg.quantity:f}"
-                return self._emergency(pair, _digest(cause), f"UNEXPLAINED_{venue.upper()}", "position_change", leg.at)
+                return self._emergency(
+                    pair, _digest(cause), f"UNEXPLAINED_{venue.upper()}", "position_change", leg.before
+                )
         return []
 
     def _apart(self, pair: PairSight) -> list[OrderIntent]:
@@ -146,6 +150,11 @@ class Detector:
                 alike = _alike(told, leg)
                 what = "a public close like this leg's" if alike else f"public closes of {told.position}s"
                 self._hint(told.venue, "urgent" if alike else "alert", "closes", told.receive_time, what, pair.now)
+
+    def marked(self, mark: MarkPrice, pair: PairSight) -> list[OrderIntent]:
+        """A leg's contract has a new mark: how near is its liquidation price now?"""
+        legs = [_at_mark(leg, mark) if _same(leg, mark) else leg for leg in pair.legs]
+        return self._near(replace(pair, legs=(legs[0], legs[1])))
 
     def background(self, told: OpenInterest | Funding, pair: PairSight) -> None:
         """Open interest or funding where a leg is: see ``flows.domain.background``."""
@@ -230,6 +239,15 @@ class Detector:
                 expires=expires, detected=pair.now, path=path,
             )
         ]  # fmt: skip
+
+
+def _same(leg: LegSight, mark: MarkPrice) -> bool:
+    return (leg.leg.venue, leg.leg.instrument) == (mark.venue, mark.instrument) and leg.reachable
+
+
+def _at_mark(leg: LegSight, mark: MarkPrice) -> LegSight:
+    known = leg.known and replace(leg.known, mark_price=Decimal(repr(mark.price)))
+    return replace(leg, known=known, at=mark.receive_time)
 
 
 def _alike(told: Liquidation, leg: LegSight) -> bool:

@@ -219,8 +219,8 @@ class Lane:
         moved = sum((a.expected - a.baseline for a in self._records.on(key, self._ids())), ZERO)
         held = contract.holding
         return LegSight(
-            leg=leg, quantity=held.quantity, at=held.at, expected=leg.quantity + moved, known=contract.known,
-            reachable=venue.speaking and venue.failing_since is None and held.doubted is None,
+            leg=leg, quantity=held.quantity, at=held.at, before=held.before, expected=leg.quantity + moved,
+            known=contract.known, reachable=venue.speaking and venue.failing_since is None and held.doubted is None,
         )  # fmt: skip
 
     def _ids(self) -> list[str]:

@@ -105,6 +105,17 @@ class Ledger(Database):
         ).fetchall()
         return [Intent(_intent(record), *rest) for record, *rest in reversed(rows)]
 
+    def intent(self, intent_id: str) -> Intent | None:
+        """One intent."""
+        row = self._db.execute("SELECT record, root, state, detail FROM intent WHERE intent_id = ?", (intent_id,))
+        found = row.fetchone()
+        return Intent(_intent(found[0]), *found[1:]) if found else None
+
+    def count_intents(self) -> dict[IntentState, int]:
+        """How many there are in each state."""
+        found = dict(self._db.execute("SELECT state, count(*) FROM intent GROUP BY state").fetchall())
+        return {state: found.get(state, 0) for state in EVERY}
+
     def set_intent(self, intent_id: str, state: IntentState, detail: str) -> None:
         """How far an intent came."""
         with self._writing() as db:

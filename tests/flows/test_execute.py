@@ -12,14 +12,16 @@ from msgspec.structs import replace
 
 from flows.domain.detection import Detector
 from flows.noticing import Noticing
+from flows.outbox import CountedReports, OutboxSource
 from schemas.bus import Bus
 from schemas.cascades import COMPONENTS, Signal
 from schemas.clock import SECOND
 from schemas.orders import Account, Known, OrderIntent
-from schemas.pairs import Leg, Pair
-from schemas.records import AccountEvent
+from schemas.pairs import Hint, Leg, Pair
+from schemas.records import AccountEvent, MarkPrice
 from sinks.executor.journal import Journal
 from sinks.executor.sink import JournalSink
+from tests.flows.test_metrics import value
 
 NOW = 1_000 * SECOND
 PAIR = Pair(
@@ -96,3 +98,48 @@ def test_intents_of_two_processes_meet_in_one_journal(tmp_path: Path) -> None:
     with Journal(path) as one, Journal(path) as two:
         assert one.insert_intent(intent)
         assert not two.insert_intent(intent)
+
+
+def test_a_live_mark_near_the_liquidation_price_makes_the_pair_smaller_and_an_old_account_says_nothing(
+    tmp_path: Path,
+) -> None:
+    mark = MarkPrice("aster", "BTCUSDT", "BTC", 42_000.0, None, NOW, NOW)
+    path = journal(tmp_path)
+    (intent,) = noticing(path).notice(mark)
+    assert (intent.intent, intent.path, intent.created) == ("reduce_pair", "margin", NOW)
+    later = Noticing(Bus("127.0.0.1:1"), path, Detector({}), lambda: NOW + 31 * SECOND)
+    assert later.notice(mark) == []
+    with Journal(path) as kept:
+        kept.insert_intent(replace(intent, intent_id="e", intent="emergency_close", cause="e"))
+    assert noticing(path).notice(mark) == [], "an emergency is worked already"
+
+
+def test_what_passes_by_is_counted(tmp_path: Path) -> None:
+    path = journal(tmp_path)
+    with Journal(path, lambda: NOW + 3 * SECOND) as kept:
+        kept.insert_intent(noticing(path).notice(NOTICE)[0])
+        intent = kept.intents()[0].order
+        kept.set_control("REDUCE_ONLY", "test")
+        kept.set_intent(intent.intent_id, "done", "")
+    source = OutboxSource(path, CountedReports(), lambda: True).build_part("", "journal", None)
+    detected = value("breakwater_executor_detect_seconds_sum", path="private_notice") or 0.0
+    flat = value("breakwater_executor_flat_seconds_sum") or 0.0
+    source.next_batch()
+    source.close()
+    assert value("breakwater_executor_state") == 1.0
+    assert value("breakwater_executor_detect_seconds_sum", path="private_notice") == detected + 1.0
+    assert value("breakwater_executor_flat_seconds_sum") == flat + 3.0
+    assert value("breakwater_executor_intents", state="done") == 1.0
+    assert value("breakwater_executor_intents", state="waiting") == 0.0
+
+
+def test_hints_stand_in_the_journal_beside_the_intents(tmp_path: Path) -> None:
+    path = journal(tmp_path)
+    hint = Hint(venue="aster", what="alert", source="signal", until=1 << 62, reason="CASCADE_ALERT")
+    flow = Dataflow("execute")
+    told = op.input("told", flow, TestingSource([hint, hint, noticing(path).notice(NOTICE)[0]]))
+    op.output("journal", told, JournalSink(path))
+    run_main(flow)
+    with Journal(path) as kept:
+        assert kept.hints(NOW) == [hint]
+        assert [i.order.reason for i in kept.intents()] == ["LIQUIDATION_ASTER"]

@@ -26,7 +26,7 @@ CONTRACT = {
     ("breakwater_worker_up", "gauge", ("worker",)),
     ("breakwater_executor_intents", "gauge", ("state",)),
     ("breakwater_executor_state", "gauge", ()),
-    ("breakwater_executor_detect_seconds", "histogram", ()),
+    ("breakwater_executor_detect_seconds", "histogram", ("path",)),
     ("breakwater_executor_flat_seconds", "histogram", ()),
 }
 

@@ -11,7 +11,7 @@ from bytewax.testing import TestingSink, run_main
 from msgspec import Struct
 from msgspec.structs import replace
 
-from flows.outbox import OutboxSource, events, reports
+from flows.outbox import CountedReports, OutboxSource, events
 from schemas.codec import encode
 from schemas.records import AccountEvent
 from sinks.executor.journal import Journal
@@ -37,7 +37,7 @@ def test_reports_leave_in_order_and_go_on_after_the_last_one_told(tmp_path: Path
     with Journal(path) as made:
         made.set_control("HALTED", "test")
         made.set_control("ACTIVE", "test")
-    source = OutboxSource(path, reports, lambda: True)
+    source = OutboxSource(path, CountedReports(), lambda: True)
     found = [(r.sequence, r.what, r.detail) for r in told(source)]
     assert found == [(1, "control", "HALTED: test"), (2, "control", "ACTIVE: test")]
     later = source.build_part("", "journal", 1)

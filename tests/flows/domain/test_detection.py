@@ -13,7 +13,7 @@ from flows.domain.polling import Polling, pause
 from schemas.clock import SECOND
 from schemas.orders import Capabilities, ClientIdRule, Known
 from schemas.pairs import Leg, LegSight, Pair, PairSight
-from schemas.records import FeedState, FeedStatus, Funding, Liquidation, OpenInterest
+from schemas.records import FeedState, FeedStatus, Funding, Liquidation, MarkPrice, OpenInterest
 
 NOW = 1_000 * SECOND
 CAPS = Capabilities(
@@ -70,9 +70,10 @@ def test_silence_makes_nobody_trade_and_everybody_look() -> None:
 
 def test_a_position_no_order_of_ours_explains_is_an_emergency_once() -> None:
     detector = Detector({})
-    gone = sight(replace(leg("aster", "1"), quantity=Decimal(0)), leg("lighter", "-1"))
+    gone = sight(replace(leg("aster", "1"), quantity=Decimal(0), before=NOW - 3 * SECOND), leg("lighter", "-1"))
     (intent,) = detector.seen(gone)
     assert (intent.intent, intent.reason, intent.path) == ("emergency_close", "UNEXPLAINED_ASTER", "position_change")
+    assert (intent.created, intent.detected) == (NOW - 3 * SECOND, NOW), "since a read last said otherwise"
     assert detector.seen(gone) == []
 
 
@@ -184,3 +185,48 @@ def test_a_private_stream_that_does_not_speak_closes_its_venue_too() -> None:
     assert detector.closed("aster", NOW) == "its private stream does not speak"
     detector.told(FeedStatus("aster", "private", "subscribed", "", NOW), None, ours=False, now=NOW)
     assert detector.closed("aster", NOW) == ""
+
+
+@pytest.mark.parametrize(
+    ("quantity", "liquidation", "danger"),
+    [
+        ("1", "95", False),  # as far as it has to be
+        ("1", "95.01", True),
+        ("1", "100", True),
+        ("1", "101", True),  # past it
+        ("1", "-5", False),  # more margin than the position is worth
+        ("-1", "105", False),
+        ("-1", "104.99", True),
+        ("-1", "100", True),
+        ("-1", "99", True),
+        ("1", None, False),
+        ("0", "99", False),
+    ],
+)
+def test_the_margin_watchdog_at_its_edges(quantity: str, liquidation: str | None, danger: bool) -> None:
+    other = leg("lighter", str(-Decimal(quantity)))
+    told = Detector({}).seen(sight(leg("aster", quantity, liquidation), other))
+    assert [intent.path for intent in told] == (["margin"] if danger else [])
+
+
+def mark(price: float, venue: str = "aster", instrument: str = "BTC") -> MarkPrice:
+    return MarkPrice(venue, instrument, "BTC", price, None, NOW, NOW)
+
+
+def test_a_live_mark_is_compared_before_the_account_is_read_again() -> None:
+    pair = sight(leg("aster", "1", "90"), leg("lighter", "-1", "110"))
+    assert Detector({}).marked(mark(95.0), pair) == []
+    assert Detector({}).marked(mark(94.0, instrument="BTC-Q"), pair) == []
+    assert Detector({}).marked(mark(94.0, venue="bybit"), pair) == []
+    detector = Detector({})
+    (intent,) = detector.marked(mark(94.7), pair)
+    assert (intent.intent, intent.reason, intent.path, intent.created) == ("reduce_pair", "MARGIN", "margin", NOW)
+    assert detector.marked(mark(94.0), pair) == [], "told already"
+    assert [i.reason for i in Detector({}).marked(mark(106.0, venue="lighter"), pair)] == ["MARGIN"]
+
+
+def test_a_live_mark_says_nothing_of_an_account_nobody_reads() -> None:
+    old = sight(leg("aster", "1", "90", reachable=False), leg("lighter", "-1"))
+    assert Detector({}).marked(mark(91.0), old) == []
+    unknown = sight(replace(leg("aster", "1", "90"), known=None), leg("lighter", "-1"))
+    assert Detector({}).marked(mark(91.0), unknown) == []
