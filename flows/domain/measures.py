@@ -39,7 +39,9 @@ class UnderCount:
 
     def estimate(self, cover: NDArray[Any]) -> NDArray[np.float64]:
         """USD estimated; the last axis of ``cover`` is USD of complete, sampled and partial feeds."""
-        estimated: NDArray[np.float64] = cover @ np.array([1.0, self.sampled, self.partial])
+        # Not as a product of matrices: its rounding depends on how many rows are multiplied together.
+        complete, sampled, partial = np.moveaxis(cover, -1, 0)
+        estimated: NDArray[np.float64] = complete + self.sampled * sampled + self.partial * partial
         return estimated
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +37,8 @@ from schemas.records import Funding, MarketRecord, OpenInterest
 
 CONTEXT_DELAY = SECOND
 REORDER = 250 * MILLISECOND
+PACE = 50 * MILLISECOND
+"""The market thinks so often while closes keep coming: they wait for each other anyway."""
 _REMEMBERED = 60 * SECOND
 """A double of an event older than this is too late to count, so its id need not survive a restart."""
 _ROOM = 1 << 16
@@ -65,15 +68,17 @@ class Shard:
         self, name: str, rules: Rules, slack: int, resume: bytes | None = None, measures: UnderCount | None = None
     ) -> None:
         self.name, self.fresh = name, resume is None
-        self._slack, self._reorder = slack, REORDER if name == MARKET else 0
+        self._slack = slack
+        self._reorder, self._pace = (REORDER, PACE) if name == MARKET else (0, 0)
         self.assets = Names()
         tells = THE_MARKET if name == MARKET else ASSETS
         self._detector = Detector(rules, self.assets, measures=measures, tells=tells)
         self._seen = Seen(_ROOM)
         self._ids: deque[tuple[int, NDArray[np.uint64]]] = deque()
         self._context: deque[tuple[int, MarketRecord]] = deque()
+        self._arrived: list[Batch] = []
         self._waiting = _EMPTY
-        self._reached = self._context_reached = 0
+        self._reached = self._fed = self._context_reached = 0
         self._codes = np.empty(0, np.int32)
         self._coded: Names | None = None
         if resume is not None:
@@ -93,15 +98,15 @@ class Shard:
 
     def closes(self, batch: Batch) -> Told:
         """Forced closes of one partition, in its order."""
-        columns = self._relabelled(batch)
-        mine = Batch(columns, (), self.assets)
-        told = Told(taken=len(columns), duplicates=self._seen.drop(mine))
-        fresh = mine.liquidations
-        if len(fresh):
-            told.received = int(fresh.receive_time.max())
+        told = Told(taken=len(batch.liquidations))
+        if told.taken:
+            told.received = int(batch.liquidations.receive_time.max())
             self._reached = max(self._reached, told.received)
-            self._remember(fresh)
-            told.detections = self._feed(self._in_order(fresh, self._reached - self._reorder))
+            self._arrived.append(batch)
+        if self._arrived and self._reached - self._fed >= self._pace:
+            told.duplicates = self._sort_in()
+            told.detections = self._feed(self._released(self._reached - self._reorder))
+            self._fed = self._reached
         return told
 
     def context(self, records: Iterable[MarketRecord]) -> None:
@@ -117,14 +122,15 @@ class Shard:
         if until <= self._reached:
             return Told()
         self._reached = until
-        released = self._in_order(_EMPTY, until)
-        found = self._feed(released) if len(released) else Detections([])
+        self._sort_in()
+        found = self._feed(self._released(until))
         due = [(0, record) for record in self._due(until)]
         found = _joined(found, self._detector.process(Batch(_EMPTY, (), self.assets, [*due, (0, Tick(until))])))
         return Told(found)
 
     def snapshot(self) -> bytes:
         """Everything a successor needs to go on as if nothing had happened."""
+        self._sort_in()
         names = [self.assets[code] for code in range(len(self.assets))]
         memory = packed(self._detector.state, len(names) + 1)
         ids = [ids for _, ids in self._ids]
@@ -149,7 +155,7 @@ class Shard:
 
     def _relabelled(self, batch: Batch) -> LiquidationColumns:
         """The columns with our own codes of the assets, given as they occur: a slot is for who has a forced close."""
-        columns, theirs = batch.liquidations.take(slice(None)), batch.assets
+        columns, theirs = copy(batch.liquidations), batch.assets
         if theirs is not self._coded:
             self._coded, self._codes = theirs, np.empty(0, np.int32)
         unknown = np.full(len(theirs) - len(self._codes), -1, np.int32)
@@ -169,11 +175,25 @@ class Shard:
         while self._ids[0][0] < self._ids[-1][0] - _REMEMBERED:
             self._ids.popleft()
 
-    def _in_order(self, arrived: LiquidationColumns, until: int) -> LiquidationColumns:
-        """What may be thought about now: all that arrived, or what was received until then, in that order."""
-        if not self._reorder:
-            return arrived
-        rows = LiquidationColumns.concatenate([self._waiting, arrived])
+    def _sort_in(self) -> int:
+        """Put what arrived with what waits; how many of it were doubles."""
+        doubles, parts = 0, [self._waiting] if len(self._waiting) else []
+        for batch in self._arrived:
+            mine = Batch(self._relabelled(batch), (), self.assets)
+            doubles += self._seen.drop(mine)
+            if len(mine.liquidations):
+                self._remember(mine.liquidations)
+                parts.append(mine.liquidations)
+        if self._arrived:
+            self._arrived = []
+            self._waiting = parts[0] if len(parts) == 1 else LiquidationColumns.concatenate(parts)
+        return doubles
+
+    def _released(self, until: int) -> LiquidationColumns:
+        """What may be thought about now: all there is, or what was received until then, in that order."""
+        rows, self._waiting = self._waiting, _EMPTY
+        if not self._reorder or not len(rows):
+            return rows
         order = np.lexsort((rows.event_id, rows.receive_time))
         cut = int(np.searchsorted(rows.receive_time[order], until, side="right"))
         self._waiting = rows.take(order[cut:])
