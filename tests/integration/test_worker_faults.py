@@ -104,7 +104,7 @@ def test_poison_in_every_topic_and_records_of_a_newer_version_become_dead_letter
     assert by_topic == {RAW.name: 2, LIQUIDATIONS.name: 2, "market.v1": 2}
     files = f"read_parquet('{tmp_path}/data/history/dead_letters/dt=*/part-*.parquet')"
     stored = rows(tmp_path / "data", f"SELECT feed, reason FROM {files} WHERE venue = 'bus'")  # noqa: S608 - our own files
-    others = {name for name in TOPICS if name not in {RAW.name, LIQUIDATIONS.name, "market.v1", "executions.v1"}}
+    others = {name for name in TOPICS if name not in {RAW.name, LIQUIDATIONS.name, "market.v1"}}
     named = Counter(feed_name.split(".", 1)[1].rsplit("/", 2)[0] for feed_name, _ in stored)
     assert {name: named[name] for name in others} == dict.fromkeys(others, 2)
     assert sum("newer version" in reason for _, reason in stored) >= len(others)
