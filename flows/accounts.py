@@ -18,8 +18,10 @@ from connectors.venues.ccxt_port import CcxtPort
 from connectors.venues.ccxt_venue import Market
 from connectors.venues.ccxt_venues import CCXT_VENUES, credentials
 from connectors.venues.extended import ExtendedPort
+from connectors.venues.extended_wire import StarkMarket
 from connectors.venues.hyperliquid import HyperliquidPort
 from connectors.venues.lighter import LighterPort
+from connectors.venues.lighter_keys import Learned
 from connectors.venues.lighter_wire import LighterSigner
 from flows.settings import ExecutorSettings
 from flows.settings.accounts import (
@@ -133,9 +135,17 @@ def _extended(opened: Opening, contracts: Sequence[Instrument]) -> list[VenuePor
     said = opened.account
     assert isinstance(said, ExtendedAccount)  # noqa: S101 - as above
     api_key, stark = opened.secret("EXTENDED_API_KEY"), opened.secret("EXTENDED_STARK_KEY")
+    known: dict[str, StarkMarket] = {}
     return [
         ExtendedPort(
-            opened.endpoints, api_key, stark, said.vault or 0, contracts, opened.clock, permission=opened.permission
+            opened.endpoints,
+            api_key,
+            stark,
+            said.vault or 0,
+            contracts,
+            opened.clock,
+            permission=opened.permission,
+            markets=known,
         )
         for _ in range(2)
     ]
@@ -144,6 +154,7 @@ def _extended(opened: Opening, contracts: Sequence[Instrument]) -> list[VenuePor
 def _lighter(opened: Opening, contracts: Sequence[Instrument]) -> list[VenuePort]:
     said = opened.account
     assert isinstance(said, LighterAccount)  # noqa: S101 - as above
+    known = Learned()
     return [
         LighterPort(
             opened.endpoints,
@@ -153,6 +164,7 @@ def _lighter(opened: Opening, contracts: Sequence[Instrument]) -> list[VenuePort
             contracts,
             opened.clock,
             permission=opened.permission,
+            learned=known,
         )
         for number in said.api_keys
     ]

@@ -23,7 +23,7 @@ from sinks.executor.closing import Closing
 from sinks.executor.emergency import Emergency
 from sinks.executor.executor import Executor
 from sinks.executor.journal import Journal
-from sinks.executor.rules import Rules
+from sinks.executor.rules import Gate, Rules
 from sinks.executor.steps import LegKey
 from sinks.executor.world import Venue
 
@@ -32,8 +32,10 @@ _PAPER_USD = Decimal(1_000_000)
 
 
 def journal_path(settings: Settings) -> Path:
-    """Where the journal is."""
-    path = settings.executor.journal
+    """Where the journal is: one for paper, one for looking, one for orders, so that nobody takes one for another."""
+    path, mode = settings.executor.journal, settings.executor.mode
+    if mode in {"shadow", "live"}:
+        path = path.with_stem(f"{path.stem}-{mode}")
     return path if path.is_absolute() else settings.data_dir / path
 
 
@@ -118,6 +120,7 @@ def executor(
     *,
     clock: Clock | None = None,
     rules: Rules | None = None,
+    gate: Gate | None = None,
 ) -> Executor:
     """The executor over its ports.
 
@@ -125,6 +128,7 @@ def executor(
     :arg ports: two for each venue: one for what can wait, one for emergencies.
     :arg clock: a steady one; made where none is given.
     :arg rules: instead of those of the settings.
+    :arg gate: likewise.
     """
     clock = clock or steady_clock()
     venues = {name: _venue(pair, clock) for name, pair in ports.items()}
@@ -132,7 +136,7 @@ def executor(
     return Executor(
         journal,
         venues,
-        gate=lambda proposal: check(proposal, bounds),
+        gate=gate or (lambda proposal: check(proposal, bounds)),
         clock=clock,
         closing_of=lambda intent: closing_of(settings, intent),
         rules=rules or rules_of(settings),
@@ -197,28 +201,3 @@ def close_intent(pair: Pair, reason: str, now: int) -> OrderIntent:
         intent_id=digest, intent="close_pair", pair=pair.pair, asset=pair.asset, cause="", reason=reason, policy="1",
         created=now, expires=now + 5 * MINUTE, detected=now, path="manual",
     )  # fmt: skip
-
-
-async def run_executor(settings: Settings, duration: float | None) -> None:
-    """The executor of these settings in this process, until cancelled.
-
-    :raises SettingsError: a mode this command has no accounts for.
-    """
-    said = settings.executor
-    if said.mode in {"shadow", "live"}:
-        raise SettingsError(
-            f"executor.mode is {said.mode}: this command knows no real accounts; hand ports to flows.desk.executor"
-        )
-    clock = steady_clock()
-    with Journal(journal_path(settings), clock) as journal:
-        journal.claim()
-        extra = [key for keys in hedges(said).values() for key in keys]
-        paper = Paper(journal.pairs(), extra, clock)
-        pacemaker = paper.start()
-        try:
-            async with asyncio.timeout(duration):
-                await executor(said, journal, paper.ports(), clock=clock).run()
-        except TimeoutError:
-            return
-        finally:
-            pacemaker.stop()

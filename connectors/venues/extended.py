@@ -79,6 +79,7 @@ class ExtendedPort:
     :arg vault: its number on the chain.
     :arg lifetime: nanoseconds an order may rest.
     :arg timeout: seconds after which a request is unknown.
+    :arg markets: what was learned of contracts, shared with the other connections to the account.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class ExtendedPort:
         lifetime: int = _LIFETIME,
         timeout: float = 2.0,
         patience: float = 45.0,
+        markets: dict[str, StarkMarket] | None = None,
     ) -> None:
         self._endpoints = admitted("extended", endpoints, permission)
         self._api_key = api_key
@@ -104,7 +106,7 @@ class ExtendedPort:
         self._clock = clock
         self._chain = chain
         self._lifetime = lifetime
-        self._markets: dict[str, StarkMarket] = {}
+        self._markets = {} if markets is None else markets
         self._transport = Transport(endpoints.rest, timeout=timeout, permission=permission)
         self._stream = _AccountStream(endpoints, api_key, instruments, clock, patience)
 

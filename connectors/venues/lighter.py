@@ -3,7 +3,8 @@
 A transaction is taken in at once and carried out later: what came of an order is told by the stream and by queries, and
 a reduce-only order may be dropped without a word. A lost transaction can run for ten minutes unless its number is used
 up, so ``fence`` sends a cancel of the same order under it. ``rules`` must have been asked before ``prepare``: it learns
-the contract's units and the next number. Give each lane that sends an API key of its own.
+the contract's units and the next number. Give each lane that sends an API key of its own; lanes that
+share what they ``learned`` can each send again, or fence, what the other sent: by the key it was signed with.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from connectors.exchange import Endpoints
 from connectors.exchanges.lighter import EXCHANGES
 from connectors.venues.access import Permission, admitted
 from connectors.venues.capabilities import LIGHTER
+from connectors.venues.lighter_keys import ApiKey, Learned
 from connectors.venues.lighter_wire import (
     ABORTED,
     CANCEL,
@@ -84,6 +86,7 @@ class LighterPort:
     :arg api_key: index of the key ``signer`` signs with; 0 to 3 are the venue's own.
     :arg instruments: the contracts the desk trades, with their market id as number.
     :arg timeout: seconds after which a request is unknown.
+    :arg learned: shared with the other connections to the account.
     """
 
     def __init__(
@@ -98,15 +101,14 @@ class LighterPort:
         permission: Permission = None,
         timeout: float = 2.0,
         patience: float = 120.0,
+        learned: Learned | None = None,
     ) -> None:
         self._endpoints = admitted("lighter", endpoints, permission)
         self._account = account
-        self._api_key = api_key
-        self._signer = signer
         self._instruments = {i.instrument: unscaled(i) for i in instruments}
         self._clock = clock
-        self._markets: dict[str, LighterMarket] = {}
-        self._nonce: int | None = None
+        self._learned = learned or Learned()
+        self._key = self._learned.keys.setdefault(api_key, ApiKey(api_key, signer))
         self._transport = Transport(endpoints.rest, timeout=timeout, permission=permission)
         self._stream = _AccountStream(endpoints, account, self.token, instruments, clock, patience)
 
@@ -117,7 +119,7 @@ class LighterPort:
 
     def token(self) -> str:
         """Opens private queries and channels for some hours."""
-        return self._signer.token((self._clock() + _TOKEN) // SECOND)
+        return self._key.signer.token((self._clock() + _TOKEN) // SECOND)
 
     # -- orders
 
@@ -162,26 +164,36 @@ class LighterPort:
         return self._request(MODIFY, fields, order.instrument, order.client_id, now)
 
     def _market(self, instrument: str) -> LighterMarket:
-        if instrument not in self._markets:
+        if instrument not in self._learned.markets:
             raise UsageError(f"{instrument}: ask for its rules first")
-        return self._markets[instrument]
+        return self._learned.markets[instrument]
+
+    def _take(self) -> tuple[ApiKey, int]:
+        if self._key.nonce is None:
+            raise UsageError("the next nonce is not known: ask for the rules of a contract first")
+        self._key.nonce += 1
+        return self._key, self._key.nonce - 1
 
     def _request(
-        self, kind: int, fields: dict[str, Any], instrument: str, client_id: str, now: int, nonce: int | None = None
+        self,
+        kind: int,
+        fields: dict[str, Any],
+        instrument: str,
+        client_id: str,
+        now: int,
+        numbered: tuple[ApiKey, int] | None = None,
     ) -> SignedRequest:
-        if nonce is None:
-            if self._nonce is None:
-                raise UsageError("the next nonce is not known: ask for the rules of a contract first")
-            nonce, self._nonce = self._nonce, self._nonce + 1
+        """Signed, with the key and nonce given or the next of our own."""
+        key, nonce = numbered or self._take()
         valid_until = now + LIGHTER.validity
         transaction = {
             "AccountIndex": self._account,
-            "ApiKeyIndex": self._api_key,
+            "ApiKeyIndex": key.number,
             **fields,
             "ExpiredAt": valid_until // MILLISECOND,
             "Nonce": nonce,
         }
-        body = urlencode({"tx_type": kind, "tx_info": self._signer.sign(kind, transaction)}).encode()
+        body = urlencode({"tx_type": kind, "tx_info": key.signer.sign(kind, transaction)}).encode()
         return SignedRequest(
             venue="lighter",
             instrument=instrument,
@@ -199,28 +211,32 @@ class LighterPort:
         found = outcome(answer)
         if code_of(answer) != INVALID_NONCE or request.nonce is None:
             return found
-        following = await self._next_nonce()
+        key = self._learned.signed(request.body)
+        following = await self._next_nonce(key) if key is not None else None
         if following is None:
             return Outcome(kind="unknown", code=found.code)
         return Outcome(kind="duplicate" if request.nonce < following else "refused", code=found.code)
 
-    async def _next_nonce(self) -> int | None:
+    async def _next_nonce(self, key: ApiKey) -> int | None:
         """Ask the venue, and go on from there."""
-        asked = urlencode({"account_index": self._account, "api_key_index": self._api_key})
+        asked = urlencode({"account_index": self._account, "api_key_index": key.number})
         try:
-            self._nonce = int(expect(await self._get(f"/nextNonce?{asked}"))["nonce"])
+            key.nonce = int(expect(await self._get(f"/nextNonce?{asked}"))["nonce"])
         except UNREAD:
             return None
-        return self._nonce
+        return key.nonce
 
     async def fence(self, request: SignedRequest) -> Fence:
         """See ``VenuePort``."""
         if request.nonce is None or not request.client_id:
             return "unsupported"
+        key = self._learned.signed(request.body)
+        if key is None:
+            return "unknown"
         fields = {"MarketIndex": self._market(request.instrument).number, "Index": int(request.client_id)}
         now = self._clock()
-        cancel = self._request(CANCEL, fields, request.instrument, request.client_id, now, nonce=request.nonce)
-        found = await self.send(cancel)
+        again = (key, request.nonce)
+        found = await self.send(self._request(CANCEL, fields, request.instrument, request.client_id, now, again))
         if found.kind == "done":
             return "voided"
         return "used" if found.kind == "duplicate" else "unknown"
@@ -246,9 +262,10 @@ class LighterPort:
             if row is None:
                 return Unknown(f"no market {instrument}")
             sizes, prices = int(row["size_decimals"]), int(row["price_decimals"])
-            if self._nonce is None and await self._next_nonce() is None:
-                return Unknown("nextNonce was not answered")
-            self._markets[instrument] = LighterMarket(int(row["market_id"]), sizes, prices)
+            for key in self._learned.keys.values():
+                if key.nonce is None and await self._next_nonce(key) is None:
+                    return Unknown("nextNonce was not answered")
+            self._learned.markets[instrument] = LighterMarket(int(row["market_id"]), sizes, prices)
             return ContractRules(
                 instrument=instrument,
                 asset=self._instruments[instrument].asset if instrument in self._instruments else instrument,
@@ -265,7 +282,7 @@ class LighterPort:
 
         :raises ValueError: the venue did not tell.
         """
-        asked = urlencode({"account_index": self._account, "market_id": self._market(instrument).number})
+        asked = urlencode({"account_index": self._account, "market_id": self._instruments[instrument].number})
         answer = await self._get(
             f"/{path}?{asked}{'&limit=100' if path == 'accountInactiveOrders' else ''}", private=True
         )
@@ -284,7 +301,7 @@ class LighterPort:
     async def open_orders(self) -> Sequence[OrderStatus] | Unknown:
         """See ``VenuePort``."""
         try:
-            rows = await asyncio.gather(*(self._orders("accountActiveOrders", name) for name in self._markets))
+            rows = await asyncio.gather(*(self._orders("accountActiveOrders", name) for name in self._instruments))
         except UNREAD as error:
             return unread(error)
         return [order for some in rows for order in some]
@@ -292,7 +309,7 @@ class LighterPort:
     async def fills(self, since: int) -> Sequence[Fill] | Unknown:
         """See ``VenuePort``. The venue's newest hundred."""
         asked = urlencode({"sort_by": "timestamp", "account_index": self._account, "limit": 100})
-        names = {market.number: name for name, market in self._markets.items()}
+        names = {int(contract.number): name for name, contract in self._instruments.items()}
         try:
             rows = expect(await self._get(f"/trades?{asked}", private=True))["trades"]
             found = [fill(r, names[r["market_id"]], self._account) for r in rows if r["market_id"] in names]
@@ -319,7 +336,7 @@ class LighterPort:
     async def book(self, instrument: str) -> Book | Unknown:
         """See ``VenuePort``. Without a mark: it is told on the public stream."""
         try:
-            asked = urlencode({"market_id": self._market(instrument).number, "limit": 50})
+            asked = urlencode({"market_id": self._instruments[instrument].number, "limit": 50})
             rows = expect(await self._get(f"/orderBookOrders?{asked}"))
             bids, asks = (
                 tuple(BookLevel(decimal(r["price"]), decimal(r["remaining_base_amount"])) for r in rows[side])

@@ -34,16 +34,23 @@ def _journal(ctx: typer.Context, data_dir: object) -> Journal:
 
 
 @executor_app.command()
-def run(ctx: typer.Context, data_dir: DataDir = None, duration: Duration = None) -> int:
+def run(
+    ctx: typer.Context,
+    data_dir: DataDir = None,
+    duration: Duration = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Send orders to real venues, if executor.mode is live too.")
+    ] = False,
+) -> int:
     """Watch over the pairs and work what has to be done, until Ctrl-C. One process per journal."""
     import asyncio
 
     from flows.commands.options import log
-    from flows.desk import run_executor
+    from flows.trading import run_executor
 
     settings = settings_of(ctx, data_dir=data_dir)
     log(settings, settings.data_dir, view=False)
-    asyncio.run(run_executor(settings, duration))
+    asyncio.run(run_executor(settings, duration, live=live))
     return 0
 
 

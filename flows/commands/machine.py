@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.commands.options import AsJson, DataDir, configuration, say, settings_of, write
+
+if TYPE_CHECKING:
+    from flows.configuration import Setting
+    from flows.settings import Settings
 
 app = typer.Typer()
 config_app = typer.Typer(no_args_is_help=True, help="What is set, and where it was set.")
@@ -22,7 +26,8 @@ def config_show(ctx: typer.Context, as_json: AsJson = False) -> int:
 
     from flows.configuration import masked
 
-    values = configuration(ctx).values
+    found = configuration(ctx)
+    values = {**found.values, **_secrets(found.settings)}
     if as_json:
         write(json.dumps({name: {"value": s.value, "origin": s.origin} for name, s in values.items()}, indent=2))
         return 0
@@ -30,6 +35,18 @@ def config_show(ctx: typer.Context, as_json: AsJson = False) -> int:
     for name, setting in values.items():
         write(f"{name:<{wide}}  {masked(setting.value)}  ({setting.origin})")
     return 0
+
+
+def _secrets(settings: Settings) -> dict[str, Setting]:
+    """Those of the accounts in use: where each comes from, and stars for what it is."""
+    from flows.accounts import secret_origins
+    from flows.configuration import Setting
+
+    origins = secret_origins(settings.executor)
+    return {
+        name: Setting(None if origin.startswith("missing") else "**********", origin)
+        for name, origin in origins.items()
+    }
 
 
 @config_app.command("check")

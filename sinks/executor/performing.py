@@ -11,7 +11,7 @@ import structlog
 from msgspec.structs import replace
 
 from schemas.clock import MILLISECOND, SECOND, Clock
-from schemas.errors import BreakwaterError
+from schemas.errors import BreakwaterError, UsageError
 from schemas.orders import Account, Capabilities, Fill, IntentKind, Order, OrderIntent, Outcome, Unknown, VenuePort
 from schemas.pairs import Approved, Pair, Proposal, Refused
 from sinks.executor.attempts import (
@@ -246,11 +246,13 @@ class Performer:
         verdict = self._gate(self._proposal(action, order, intent, root, emergency=emergency))
         now = self._clock()
         if not isinstance(verdict, Approved):
-            self.refusals[root.order.intent_id] = verdict
-            again = _WITHHELD_AGAIN if verdict.rule == "shadow" else _REFUSED_AGAIN
-            self._world.contract(action.leg).not_before = now + again
+            self._refuse(action, root, verdict, _WITHHELD_AGAIN if verdict.rule == "shadow" else _REFUSED_AGAIN)
             return
-        request = port.prepare(verdict.order, now=now)
+        try:
+            request = port.prepare(verdict.order, now=now)
+        except UsageError as error:
+            self._refuse(action, root, Refused("client", str(error)), _REFUSED_AGAIN)
+            return
         attempt = Attempt(
             intent_id=intent.intent_id, ordinal=ordinal, order=verdict.order, request=request,
             baseline=action.baseline, epoch=self._records.journal.epoch or 0, prepared=now, gone=request.valid_until,
@@ -263,6 +265,10 @@ class Performer:
     def sees(self, venue: str) -> bool:
         """Whether nothing speaks against adding risk at the venue."""
         return not self._closed(venue, self._clock())
+
+    def _refuse(self, action: Place, root: Intent, why: Refused, again: int) -> None:
+        self.refusals[root.order.intent_id] = why
+        self._world.contract(action.leg).not_before = self._clock() + again
 
     def _order(self, action: Place, intent_id: str, ordinal: int, caps: Capabilities) -> Order:
         salt, venue = 0, action.leg[0]

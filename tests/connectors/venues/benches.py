@@ -19,6 +19,7 @@ from connectors.simulator.trading.faces.hyperliquid import HyperliquidFace
 from connectors.simulator.trading.faces.lighter import LighterFace
 from connectors.simulator.trading.faces.server import Face
 from connectors.simulator.trading.profiles import Latency
+from connectors.venues.access import LivePermission, ReadPermission
 from connectors.venues.aster import AsterPort
 from connectors.venues.extended import ExtendedPort
 from connectors.venues.hyperliquid import HyperliquidPort
@@ -74,6 +75,9 @@ class Bench:
         return await self.port.send(self.port.prepare(order, now=system_clock()))
 
 
+Permit = LivePermission | ReadPermission | None
+
+
 def engine(name: str, symbol: str, script: tuple[Window, ...]) -> SimulatedVenue:
     style = replace(profile(name), latency=QUICK)
     venue = SimulatedVenue(style, Agenda(system_clock()), seed=5, faults=Faults(name, script=script))
@@ -82,32 +86,36 @@ def engine(name: str, symbol: str, script: tuple[Window, ...]) -> SimulatedVenue
     return venue
 
 
-def _aster(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], VenuePort]]:
+def _aster(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float, Permit], VenuePort]]:
     face = AsterFace(venue, {EthKey(KEY).address: ACCOUNT})
     known = [Instrument("aster", "ETHUSDT", "ETH", 1.0, "base")]
 
-    def port(face: Face, timeout: float) -> VenuePort:
-        return AsterPort(face.endpoints, USER, KEY, known, system_clock, timeout=timeout, keep_alive=0.2)
+    def port(face: Face, timeout: float, permit: Permit = None) -> VenuePort:
+        return AsterPort(
+            face.endpoints, USER, KEY, known, system_clock, timeout=timeout, keep_alive=0.2, permission=permit
+        )
 
     return face, port
 
 
-def _hyperliquid(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], VenuePort]]:
+def _hyperliquid(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float, Permit], VenuePort]]:
     face = HyperliquidFace(venue, {EthKey(KEY).address: ACCOUNT}, USER)
     known = [Instrument("hyperliquid", "ETH", "ETH", 1.0, "base", "USD", "USDC", number="0")]
 
-    def port(face: Face, timeout: float) -> VenuePort:
-        return HyperliquidPort(face.endpoints, USER, KEY, known, system_clock, timeout=timeout)
+    def port(face: Face, timeout: float, permit: Permit = None) -> VenuePort:
+        return HyperliquidPort(face.endpoints, USER, KEY, known, system_clock, timeout=timeout, permission=permit)
 
     return face, port
 
 
-def _extended(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], VenuePort]]:
+def _extended(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float, Permit], VenuePort]]:
     face = ExtendedFace(venue, {API_KEY.get_secret_value(): (ACCOUNT, StarkKey(STARK).public, VAULT)})
     known = [Instrument("extended", "ETH-USD", "ETH", 1.0, "base", "USD", "USD")]
 
-    def port(face: Face, timeout: float) -> VenuePort:
-        return ExtendedPort(face.endpoints, API_KEY, STARK, VAULT, known, system_clock, timeout=timeout)
+    def port(face: Face, timeout: float, permit: Permit = None) -> VenuePort:
+        return ExtendedPort(
+            face.endpoints, API_KEY, STARK, VAULT, known, system_clock, timeout=timeout, permission=permit
+        )
 
     return face, port
 
@@ -133,18 +141,24 @@ class FakeSigner:
         return blake2b(json.dumps([kind, told]).encode(), key=b"fake", digest_size=8).hexdigest()
 
 
-def _lighter(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float], VenuePort]]:
+def fake_signer(account: int, number: int, key: SecretStr) -> FakeSigner:
+    """As the setting ``executor.accounts.lighter.signer`` names it."""
+    assert (account, key.get_secret_value()) == (77, f"lighter-key-{number}")
+    return FakeSigner()
+
+
+def _lighter(venue: SimulatedVenue) -> tuple[Face, Callable[[Face, float, Permit], VenuePort]]:
     signer = FakeSigner()
     face = LighterFace(venue, (ACCOUNT, 77), signer.checks, signer.opens)
     known = [Instrument("lighter", "ETH", "ETH", 1.0, "base", "USDC", "USDC", number="0")]
 
-    def port(face: Face, timeout: float) -> VenuePort:
-        return LighterPort(face.endpoints, 77, 4, signer, known, system_clock, timeout=timeout)
+    def port(face: Face, timeout: float, permit: Permit = None) -> VenuePort:
+        return LighterPort(face.endpoints, 77, 4, signer, known, system_clock, timeout=timeout, permission=permit)
 
     return face, port
 
 
-Make = Callable[[SimulatedVenue], tuple[Face, Callable[[Face, float], VenuePort]]]
+Make = Callable[[SimulatedVenue], tuple[Face, Callable[[Face, float, Permit], VenuePort]]]
 VENUES: dict[str, tuple[str, Make, Callable[[int], str]]] = {
     "aster": ("ETHUSDT", _aster, lambda n: f"bw{n}"),
     "extended": ("ETH-USD", _extended, lambda n: f"bw{n}"),
@@ -154,13 +168,13 @@ VENUES: dict[str, tuple[str, Make, Callable[[int], str]]] = {
 
 
 @asynccontextmanager
-async def bench(name: str, *script: Window, patience: float = 2.0) -> AsyncIterator[Bench]:
+async def bench(name: str, *script: Window, patience: float = 2.0, permission: Permit = None) -> AsyncIterator[Bench]:
     """A client connected to a fresh simulated venue under those faults."""
     symbol, make, client_id = VENUES[name]
     venue = engine(name, symbol, script)
     face, connect = make(venue)
     async with face:
-        port = connect(face, patience)
+        port = connect(face, patience, permission)
         try:
             assert not isinstance(await port.rules(symbol), Unknown)
             yield Bench(name, venue, face, port, symbol, client_id)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from connectors.simulator.trading import Window
+from connectors.venues.access import ReadPermission
 from schemas.clock import SECOND, system_clock
 from schemas.errors import UsageError
 from schemas.orders import Absent, Account, Book, ContractRules, Fill, Flat, Known, OrderStatus, Outcome, Unknown
@@ -158,6 +159,36 @@ def test_nothing_on_any_wire_pays_or_approves_anybody(name: str) -> None:
             wire = [part.lower() for _, path, body in b.face.seen for part in (path.encode(), body)]
             assert not [(word, part) for part in wire for word in FOREIGN if word.lower() in part]
             assert b.face.refused == []
+
+    asyncio.run(story())
+
+
+def test_a_client_that_only_looks_reads_everything_and_has_no_way_out_for_anything_else(name: str) -> None:
+    """Every method that would change something was called; the venue has seen questions alone."""
+
+    async def story() -> None:
+        async with bench(name, permission=ReadPermission(name)) as b, listening(b) as told:
+            order, now = b.order("buy", "1", "3010"), system_clock()
+            requests = [b.port.prepare(order, now=now), b.port.prepare_cancel(b.symbol, b.client_id(1), now=now)]
+            if b.port.capabilities.modify:
+                requests.append(b.port.prepare_modify(order, now=now))
+            outcomes = [await b.port.send(request) for request in requests]
+            assert {(o.kind, o.code[:8]) for o in outcomes} == {("unknown", "not sent")}
+            assert await b.port.fence(requests[0]) in {"unknown", "unsupported"}
+            assert not await b.port.deadman(60 * SECOND)
+            account, book = await b.port.account(), await b.port.book(b.symbol)
+            assert isinstance(account, Account)
+            assert isinstance(book, Book)
+            assert await b.port.open_orders() == []
+            b.venue.grant("desk", b.symbol, Decimal(1))
+            b.venue.liquidate("desk", b.symbol, Decimal("0.5"))
+            await until(lambda: any(isinstance(m, AccountEvent) and m.event == "liquidation" for m in told))
+            changing = [
+                (method, path)
+                for method, path, _ in b.face.seen
+                if method != "GET" and path not in {"/info", "/fapi/v3/listenKey"}
+            ]
+            assert changing == []
 
     asyncio.run(story())
 

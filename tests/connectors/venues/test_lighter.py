@@ -11,11 +11,17 @@ from urllib.parse import parse_qsl
 import pytest
 
 from connectors.simulator.trading import Window
+from connectors.venues.lighter import LighterPort
+from connectors.venues.lighter_keys import Learned
 from connectors.venues.lighter_wire import LighterMarket, fill, order_status, outcome, position
 from connectors.venues.transport import Answer, Lost
 from schemas.clock import HOUR, MINUTE, system_clock
 from schemas.errors import UsageError
-from tests.connectors.venues.benches import bench
+from schemas.instruments import Instrument
+from schemas.orders import ContractRules
+from tests.connectors.venues.benches import FakeSigner, bench
+
+ETH = Instrument("lighter", "ETH", "ETH", 1.0, "base", "USDC", "USDC", number="0")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +76,32 @@ def test_a_lost_transaction_costs_one_refusal_and_no_more() -> None:
         async with bench("lighter", Window(kind="lost_before", count=1), patience=0.3) as b:
             kinds = [(await b.send(b.order("buy", "1", "3010", number=n))).kind for n in (1, 2, 3)]
             assert kinds == ["unknown", "refused", "done"]
+
+    asyncio.run(story())
+
+
+def test_what_one_connection_sent_another_of_the_account_fences_by_the_key_it_was_signed_with() -> None:
+    """Each key has numbers of its own: those of another would void, or prove, nothing."""
+
+    async def story() -> None:
+        async with bench("lighter") as b:
+            known = Learned()
+            first, second = (
+                LighterPort(b.face.endpoints, 77, number, FakeSigner(), [ETH], system_clock, timeout=0.3, learned=known)
+                for number in (4, 5)
+            )
+            assert isinstance(await first.rules("ETH"), ContractRules)
+            assert [key.nonce for key in known.keys.values()] == [1, 1]
+            for number in (7, 8, 9):
+                await second.send(second.prepare(b.order("buy", "1", "2900", "gtc", number=number), now=system_clock()))
+            lost = first.prepare(b.order("buy", "1", "3010"), now=system_clock())
+            assert await second.fence(lost) == "voided"
+            assert (await second.send(lost)).kind == "duplicate"
+            assert b.venue.ledger.wallets["desk"].quantity("ETH") == 0
+            known.keys.pop(4)
+            assert await second.fence(lost) == "unknown"
+            for port in (first, second):
+                await port.close()
 
     asyncio.run(story())
 

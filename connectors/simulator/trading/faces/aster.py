@@ -88,6 +88,7 @@ class AsterFace(Face):
             ("GET", f"{base}/depth"): self._depth,
             ("GET", f"{base}/premiumIndex"): self._premium,
             ("GET", f"{base}/exchangeInfo"): self._information,
+            ("GET", "/fapi/v1/exchangeInfo"): self._information,
             ("POST", f"{base}/noop"): self._noop,
             ("POST", f"{base}/countdownCancelAll"): self._countdown,
             ("POST", f"{base}/listenKey"): self._listen,

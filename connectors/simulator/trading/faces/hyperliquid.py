@@ -149,7 +149,7 @@ class HyperliquidFace(Face):
     async def _info(self, request: Request) -> Response:
         body = msgspec.json.decode(await request.body())
         kind = body.get("type")
-        public = {"metaAndAssetCtxs": self._meta, "l2Book": self._book}
+        public = {"metaAndAssetCtxs": self._meta, "allPerpMetas": self._metas, "l2Book": self._book}
         if kind in public:
             return respond(public[kind](body))
         asked: dict[str, Callable[[dict[str, Any], str], Any]] = {
@@ -174,6 +174,9 @@ class HyperliquidFace(Face):
             for c in contracts
         ]
         return [{"universe": universe}, [{"markPx": str(c.mark), "funding": str(c.funding_rate)} for c in contracts]]
+
+    def _metas(self, body: dict[str, Any]) -> Any:
+        return [self._meta(body)[0]]
 
     def _book(self, body: dict[str, Any]) -> Any:
         only(body, ("type", "coin"))
