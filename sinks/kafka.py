@@ -69,6 +69,7 @@ class Outbox:
         limits = {"message.timeout.ms": round(deadline * 1000)}
         self._producer = Producer(bus.client(_OURS | limits) | {"error_cb": self._note, "on_delivery": self._settled})
         self._names: dict[str, str] = {}
+        self._bare: dict[str, str] = {}
 
     def __len__(self) -> int:
         """How many are on their way."""
@@ -103,6 +104,7 @@ class Outbox:
         name = self._names.get(topic)
         if name is None:
             name = self._names[topic] = self._bus.name(topic)
+            self._bare[name] = topic
         return name
 
     def _produce(self, topic: str, key: bytes, value: bytes, headers: Any, timestamp: int) -> None:
@@ -122,7 +124,7 @@ class Outbox:
                 raise DeliveryFailed(f"{topic}: {cast('KafkaError', error.args[0]).str()}") from None
 
     def _settled(self, error: KafkaError | None, message: Message) -> None:
-        topic = self._bus.bare(str(message.topic()))
+        topic = self._bare[message.topic()]  # type: ignore[index] # it was sent there
         if error is None:
             self.delivered[topic] += 1
             if self._away:
