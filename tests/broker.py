@@ -43,6 +43,9 @@ with open(users, "r+") as file:
 """
 """Ends the broker with its last user, also where that was killed."""
 
+_BRIEF = "-XX:TieredStopAtLevel=1"
+"""A broker of tests lives for seconds: compiling it for hours of work would take the cores from those it serves."""
+
 
 @dataclass
 class Broker:
@@ -72,7 +75,7 @@ class Broker:
         return bus
 
     def start(self) -> Broker:
-        environment = os.environ | {"BREAKWATER_CONTROLLER_PORT": str(self.controller)}
+        environment = os.environ | {"BREAKWATER_CONTROLLER_PORT": str(self.controller), "JAVA_TOOL_OPTIONS": _BRIEF}
         told = subprocess.run(  # noqa: S603 - our own script
             [*self._command("start"), *self.settings],
             env=environment,
@@ -121,7 +124,8 @@ def missing() -> str:
     return ""
 
 
-def _needed() -> None:
+def needed() -> None:
+    """Skip where there can be no broker; fail where there must be one."""
     why = missing()
     if why and os.environ.get("TESTS_BROKER") == "required":
         pytest.fail(f"TESTS_BROKER=required, but {why}")
@@ -132,7 +136,7 @@ def _needed() -> None:
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The broker of this session. Who stops, kills or fills it uses ``own_broker``."""
-    _needed()
+    needed()
     base = tmp_path_factory.getbasetemp()
     directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "broker"
     directory.mkdir(exist_ok=True)
@@ -161,7 +165,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
     """``own_broker("name=value", ...)``: a broker nobody else uses, with these settings of its server."""
-    _needed()
+    needed()
     made: list[Broker] = []
 
     def make(*settings: str) -> Broker:

@@ -45,7 +45,7 @@ def create(bus: Bus, topics: Sequence[Topic], replication: int = 1) -> list[str]
         NewTopic(bus.name(t), num_partitions=t.partitions, replication_factor=replication, config=dict(t.config))
         for t in topics
     ]
-    there = waited("topics", lambda: client.list_topics(timeout=ASKED)).topics
+    there = waited("topics", lambda: client.list_topics(timeout=ASKED), client=client).topics
     absent = [new for new in wanted if new.topic not in there]
     made = []
     for name, answer in (client.create_topics(absent) if absent else {}).items():
@@ -64,7 +64,7 @@ def states(bus: Bus, topics: Sequence[Topic]) -> list[TopicState]:
     :raises BusError: they do not answer.
     """
     client = admin(bus)
-    there = waited("topics", lambda: client.list_topics(timeout=ASKED)).topics
+    there = waited("topics", lambda: client.list_topics(timeout=ASKED), client=client).topics
     found = []
     for topic in topics:
         name = bus.name(topic)
