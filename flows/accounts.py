@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import SecretStr
 
 from connectors.exchange import Endpoints
 from connectors.exchanges import exchange
-from connectors.venues.access import LivePermission, ReadPermission, secret, secret_origin
+from connectors.venues.access import AccountModes, LivePermission, ReadPermission, secret, secret_origin
 from connectors.venues.aster import AsterPort
 from connectors.venues.ccxt_port import CcxtPort
 from connectors.venues.ccxt_venue import Market
@@ -34,7 +34,14 @@ from flows.settings.accounts import (
 from schemas.clock import Clock
 from schemas.errors import SettingsError
 from schemas.instruments import Instrument
-from schemas.orders import VenuePort
+from schemas.orders import Unknown, VenuePort
+
+
+class DeskPort(VenuePort, Protocol):
+    """A port that also tells what the account and its key are set to."""
+
+    async def modes(self) -> AccountModes | Unknown:
+        """What the venue tells of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,7 @@ def opening(
     return Opening(venue, accounts(settings)[venue], told, permission, clock)
 
 
-def ports(opened: Opening, contracts: Sequence[Instrument] | Sequence[Market]) -> list[VenuePort]:
+def ports(opened: Opening, contracts: Sequence[Instrument] | Sequence[Market]) -> list[DeskPort]:
     """Two connections to the account: one for what can wait, one for emergencies.
 
     :arg contracts: those that may be traded: markets for the venues ccxt signs for, instruments for the others.
@@ -105,13 +112,13 @@ def ports(opened: Opening, contracts: Sequence[Instrument] | Sequence[Market]) -
     """
     made: Any = _MAKERS.get(opened.venue, _ccxt)
     try:
-        two: list[VenuePort] = made(opened, contracts)
+        two: list[DeskPort] = made(opened, contracts)
     except SettingsError as error:
         raise SettingsError(f"account at {opened.venue}: {error}") from None
     return two
 
 
-def _aster(opened: Opening, contracts: Sequence[Instrument]) -> list[VenuePort]:
+def _aster(opened: Opening, contracts: Sequence[Instrument]) -> list[DeskPort]:
     said = opened.account
     assert isinstance(said, AsterAccount)  # noqa: S101 - the table below pairs them
     key = opened.secret("ASTER_KEY")
@@ -121,7 +128,7 @@ def _aster(opened: Opening, contracts: Sequence[Instrument]) -> list[VenuePort]:
     ]
 
 
-def _hyperliquid(opened: Opening, contracts: Sequence[Instrument]) -> list[VenuePort]:
+def _hyperliquid(opened: Opening, contracts: Sequence[Instrument]) -> list[DeskPort]:
     said = opened.account
     assert isinstance(said, HyperliquidAccount)  # noqa: S101 - as above
     key = opened.secret("HYPERLIQUID_KEY")
@@ -131,7 +138,7 @@ def _hyperliquid(opened: Opening, contracts: Sequence[Instrument]) -> list[Venue
     ]
 
 
-def _extended(opened: Opening, contracts: Sequence[Instrument]) -> list[VenuePort]:
+def _extended(opened: Opening, contracts: Sequence[Instrument]) -> list[DeskPort]:
     said = opened.account
     assert isinstance(said, ExtendedAccount)  # noqa: S101 - as above
     api_key, stark = opened.secret("EXTENDED_API_KEY"), opened.secret("EXTENDED_STARK_KEY")
@@ -151,7 +158,7 @@ def _extended(opened: Opening, contracts: Sequence[Instrument]) -> list[VenuePor
     ]
 
 
-def _lighter(opened: Opening, contracts: Sequence[Instrument]) -> list[VenuePort]:
+def _lighter(opened: Opening, contracts: Sequence[Instrument]) -> list[DeskPort]:
     said = opened.account
     assert isinstance(said, LighterAccount)  # noqa: S101 - as above
     known = Learned()
@@ -179,7 +186,7 @@ def _signer(said: LighterAccount, number: int, key: SecretStr) -> LighterSigner:
     return factory(said.index or 0, number, key)
 
 
-def _ccxt(opened: Opening, contracts: Sequence[Market]) -> list[VenuePort]:
+def _ccxt(opened: Opening, contracts: Sequence[Market]) -> list[DeskPort]:
     venue = CCXT_VENUES[opened.venue]
     named = {name: opened.secret(name).get_secret_value() for name in opened.account.secrets(opened.venue)}
     keys = credentials(opened.venue, named)
@@ -188,7 +195,7 @@ def _ccxt(opened: Opening, contracts: Sequence[Market]) -> list[VenuePort]:
     ]
 
 
-_MAKERS: Mapping[str, Callable[[Opening, Sequence[Instrument]], list[VenuePort]]] = {
+_MAKERS: Mapping[str, Callable[[Opening, Sequence[Instrument]], list[DeskPort]]] = {
     "aster": _aster,
     "hyperliquid": _hyperliquid,
     "extended": _extended,

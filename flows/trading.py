@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from connectors.venues.access import LivePermission, ReadPermission
-from flows.accounts import accounts, opening, ports
+from flows.accounts import DeskPort, accounts, opening, ports
 from flows.contracts import contracts
 from flows.desk import Paper, executor, hedges, journal_path, limits
 from flows.settings import ExecutorSettings, Settings
@@ -16,7 +16,6 @@ from flows.settings.accounts import AccountSettings
 from flows.shadow import Withholding
 from schemas.clock import SECOND, Clock, steady_clock
 from schemas.errors import BreakwaterError, SettingsError, UsageError
-from schemas.orders import VenuePort
 from schemas.pairs import Pair
 from sinks.executor.journal import Journal
 from sinks.executor.rules import Gate
@@ -29,7 +28,7 @@ _AGAIN = 30 * SECOND
 
 Wanted = Mapping[str, frozenset[str]]
 """Names of contracts by venue."""
-Ports = dict[str, list[VenuePort]]
+Ports = dict[str, list[DeskPort]]
 """Two connections by venue."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -44,6 +45,17 @@ def admitted(venue: str, endpoints: Endpoints, permission: Permission) -> Endpoi
             f"orders to {outside[0]} need a live permission for {venue}: set executor mode live and enable the venue"
         )
     return endpoints
+
+
+class AccountModes(NamedTuple):
+    """What a venue tells of an account and of the key that is used; ``None`` for what it does not tell."""
+
+    one_way: bool | None = None
+    """One position per contract, long or short. In the other mode nothing here would be true."""
+    trades: bool | None = None
+    """Whether the key may place orders."""
+    withdraws: bool | None = None
+    """Whether the key may take money out; ours must not."""
 
 
 _HARMLESS = frozenset({"/info", "/fapi/v1/listenKey", "/fapi/v3/listenKey"})

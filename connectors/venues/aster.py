@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection
 
 from connectors.exchange import Endpoints
 from connectors.exchanges.aster import EXCHANGES
-from connectors.venues.access import Permission, admitted
+from connectors.venues.access import AccountModes, Permission, admitted
 from connectors.venues.aster_wire import NO_ORDER, USED_NONCE, fill, order_status, outcome, position, updated
 from connectors.venues.capabilities import ASTER
 from connectors.venues.private_stream import PrivateMessage, PrivateStream
@@ -269,6 +269,14 @@ class AsterPort:
                 free_margin=decimal(total["availableBalance"]),
                 time=self._clock(),
             )
+        except UNREAD as error:
+            return unread(error)
+
+    async def modes(self) -> AccountModes | Unknown:
+        """What the venue tells of the account's modes."""
+        try:
+            answer = expect(await self._get("/fapi/v3/positionSide/dual"))
+            return AccountModes(one_way=not answer["dualSidePosition"])
         except UNREAD as error:
             return unread(error)
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.exchange import Endpoints
+from connectors.venues.access import AccountModes
 from connectors.venues.ccxt_venue import (
     Ask,
     CcxtVenue,
@@ -142,6 +143,14 @@ class Binance(CcxtVenue):
     def balance(self, markets: Sequence[Market]) -> Sequence[Ask]:  # noqa: ARG002 - of the whole account
         """See ``CcxtVenue``."""
         return (Ask("GET", _V3, "account"),)
+
+    def modes(self, markets: Sequence[Market]) -> Ask | None:  # noqa: ARG002 - of the whole account
+        """See ``CcxtVenue``."""
+        return Ask("GET", _PRIVATE, "positionSide/dual")
+
+    def modes_of(self, body: Any) -> AccountModes:
+        """See ``CcxtVenue``. What the key may do is told elsewhere."""
+        return AccountModes(one_way=not body["dualSidePosition"])
 
     def book(self, market: Market) -> tuple[Ask, Ask]:
         """See ``CcxtVenue``."""

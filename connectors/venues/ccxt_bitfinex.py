@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.exchange import Endpoints
+from connectors.venues.access import AccountModes
 from connectors.venues.ccxt_venue import (
     Ask,
     CcxtVenue,
@@ -130,6 +131,15 @@ class Bitfinex(CcxtVenue):
     def balance(self, markets: Sequence[Market]) -> Sequence[Ask]:  # noqa: ARG002 - of the whole account
         """See ``CcxtVenue``."""
         return (Ask("POST", _PRIVATE, "auth/r/wallets"),)
+
+    def modes(self, markets: Sequence[Market]) -> Ask | None:  # noqa: ARG002 - of the key
+        """See ``CcxtVenue``."""
+        return Ask("POST", _PRIVATE, "auth/r/permissions")
+
+    def modes_of(self, body: Any) -> AccountModes:
+        """See ``CcxtVenue``. Rows say what may be read and what may be written."""
+        writes = {row[0]: bool(row[2]) for row in body}
+        return AccountModes(one_way=True, trades=writes.get("orders"), withdraws=writes.get("withdraw"))
 
     def book(self, market: Market) -> tuple[Ask, Ask]:
         """See ``CcxtVenue``."""

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.exchange import Endpoints
+from connectors.venues.access import AccountModes
 from connectors.venues.ccxt_venue import (
     Ask,
     Cause,
@@ -163,6 +164,20 @@ class Bitget(CcxtVenue):
     def balance(self, markets: Sequence[Market]) -> Sequence[Ask]:
         """See ``CcxtVenue``."""
         return (Ask("GET", _PRIVATE, "v2/mix/account/accounts", {"productType": _product(settles(markets)[0])}),)
+
+    def modes(self, markets: Sequence[Market]) -> Ask | None:
+        """See ``CcxtVenue``."""
+        market = markets[0]
+        fields = {
+            "symbol": market.rules.instrument,
+            "productType": _product(market.settle),
+            "marginCoin": market.settle,
+        }
+        return Ask("GET", _PRIVATE, "v2/mix/account/account", fields)
+
+    def modes_of(self, body: Any) -> AccountModes:
+        """See ``CcxtVenue``."""
+        return AccountModes(one_way=body["posMode"] == "one_way_mode")
 
     def book(self, market: Market) -> tuple[Ask, Ask]:
         """See ``CcxtVenue``."""

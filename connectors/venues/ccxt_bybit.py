@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.exchange import Endpoints
+from connectors.venues.access import AccountModes
 from connectors.venues.ccxt_venue import (
     Ask,
     Cause,
@@ -174,6 +175,16 @@ class Bybit(CcxtVenue):
     def balance(self, markets: Sequence[Market]) -> Sequence[Ask]:  # noqa: ARG002 - of the whole account
         """See ``CcxtVenue``."""
         return (Ask("GET", _PRIVATE, "v5/account/wallet-balance", {"accountType": "UNIFIED"}),)
+
+    def modes(self, markets: Sequence[Market]) -> Ask | None:  # noqa: ARG002 - of the whole account
+        """See ``CcxtVenue``."""
+        return Ask("GET", _PRIVATE, "v5/user/query-api")
+
+    def modes_of(self, body: Any) -> AccountModes:
+        """See ``CcxtVenue``. The position mode is each contract's: its position tells."""
+        rights = body["permissions"]
+        trades = not int(body["readOnly"]) and "Order" in rights.get("ContractTrade", ())
+        return AccountModes(trades=trades, withdraws="Withdraw" in rights.get("Wallet", ()))
 
     def book(self, market: Market) -> tuple[Ask, Ask]:
         """See ``CcxtVenue``."""

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.exchange import Endpoints
+from connectors.venues.access import AccountModes
 from connectors.venues.ccxt_venue import (
     Ask,
     Cause,
@@ -142,6 +143,14 @@ class Gate(CcxtVenue):
     def balance(self, markets: Sequence[Market]) -> Sequence[Ask]:
         """See ``CcxtVenue``."""
         return (Ask("GET", _PRIVATE, "{settle}/accounts", {"settle": settles(markets)[0].lower()}),)
+
+    def modes(self, markets: Sequence[Market]) -> Ask | None:
+        """See ``CcxtVenue``."""
+        return self.balance(markets)[0]
+
+    def modes_of(self, body: Any) -> AccountModes:
+        """See ``CcxtVenue``."""
+        return AccountModes(one_way=not body["in_dual_mode"])
 
     def book(self, market: Market) -> tuple[Ask, Ask]:
         """See ``CcxtVenue``."""

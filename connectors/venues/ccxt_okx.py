@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.exchange import Endpoints
+from connectors.venues.access import AccountModes
 from connectors.venues.ccxt_venue import (
     Ask,
     Cause,
@@ -138,6 +139,15 @@ class Okx(CcxtVenue):
     def balance(self, markets: Sequence[Market]) -> Sequence[Ask]:  # noqa: ARG002 - of the whole account
         """See ``CcxtVenue``."""
         return (Ask("GET", _PRIVATE, "account/balance"),)
+
+    def modes(self, markets: Sequence[Market]) -> Ask | None:  # noqa: ARG002 - of the whole account
+        """See ``CcxtVenue``."""
+        return Ask("GET", _PRIVATE, "account/config")
+
+    def modes_of(self, body: Any) -> AccountModes:
+        """See ``CcxtVenue``."""
+        rights = body[0]["perm"].split(",")
+        return AccountModes(body[0]["posMode"] == "net_mode", "trade" in rights, "withdraw" in rights)
 
     def book(self, market: Market) -> tuple[Ask, Ask]:
         """See ``CcxtVenue``."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Literal
 
 from connectors.exchange import Endpoints
-from connectors.venues.access import Permission, admitted
+from connectors.venues.access import AccountModes, Permission, admitted
 from connectors.venues.ccxt_codec import Codec, Credentials, Signed
 from connectors.venues.ccxt_polling import polled
 from connectors.venues.ccxt_streams import STREAMS
@@ -278,6 +278,16 @@ class CcxtPort:
         if self._venue.instrument_of(row) not in self._markets and not self._venue.signed(row):
             return None
         return self._venue.position(row, self._known(row))
+
+    async def modes(self) -> AccountModes | Unknown:
+        """What the venue tells of the account's modes and of the key."""
+        ask = self._venue.modes(list(self._markets.values()))
+        if ask is None:
+            return AccountModes()
+        try:
+            return self._venue.modes_of(self._venue.payload(await self._ask(ask)))
+        except (NotThereError, *UNREADABLE) as error:
+            return unread(error)
 
     async def book(self, instrument: str) -> Book | Unknown:
         """See ``VenuePort``."""

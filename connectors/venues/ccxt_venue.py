@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from msgspec import Struct
 
 from connectors.exchange import Endpoints
+from connectors.venues.access import AccountModes
 from connectors.venues.transport import Answer, Lost, decimal, troubled
 from schemas.clock import MILLISECOND, SECOND
 from schemas.errors import UsageError
@@ -195,6 +196,14 @@ class CcxtVenue(ABC):
     def history(self, market: Market) -> Ask | None:  # noqa: ARG002 - venues override it
         """The orders of one contract, where fills do not name the client's id."""
         return None
+
+    def modes(self, markets: Sequence[Market]) -> Ask | None:  # noqa: ARG002 - venues override it
+        """Where the account's modes and the key's rights are told; ``None`` where nowhere."""
+        return None
+
+    def modes_of(self, body: Any) -> AccountModes:  # noqa: ARG002 - venues override it
+        """Of the payload of ``modes``."""
+        return AccountModes()
 
     @abstractmethod
     def positions(self, markets: Sequence[Market]) -> Sequence[Ask]:

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from connectors.exchange import Endpoints
 from connectors.exchanges.extended import EXCHANGES
-from connectors.venues.access import Permission, admitted
+from connectors.venues.access import AccountModes, Permission, admitted
 from connectors.venues.capabilities import EXTENDED
 from connectors.venues.extended_wire import (
     StarkMarket,
@@ -275,6 +275,15 @@ class ExtendedPort:
                 free_margin=decimal(money["availableForTrade"]),
                 time=self._clock(),
             )
+        except UNREAD as error:
+            return unread(error)
+
+    async def modes(self) -> AccountModes | Unknown:
+        """Whether the Stark key and the vault are those the venue has."""
+        try:
+            told = data(await self._get("/user/account/info"))
+            ours = (int(told["l2Key"], 16), int(told["l2Vault"])) == (self._key.public, self._vault)
+            return AccountModes(one_way=True, trades=ours and told["status"] == "ACTIVE")
         except UNREAD as error:
             return unread(error)
 

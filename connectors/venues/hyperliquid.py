@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 
 from connectors.exchange import Endpoints
 from connectors.exchanges.hyperliquid import EXCHANGES
-from connectors.venues.access import Permission, admitted
+from connectors.venues.access import AccountModes, Permission, admitted
 from connectors.venues.capabilities import HYPERLIQUID
 from connectors.venues.hyperliquid_wire import fill, order_status, outcome, position, spent, tick
 from connectors.venues.private_stream import PrivateMessage, PrivateStream
@@ -264,6 +264,21 @@ class HyperliquidPort:
                 free_margin=decimal(state["withdrawable"]),
                 time=int(state["time"]) * MILLISECOND,
             )
+        except UNREAD as error:
+            return unread(error)
+
+    async def modes(self) -> AccountModes | Unknown:
+        """Whose agent the key is. Agents cannot withdraw; the account's own key can."""
+        answer = await self._info("userRole", user=self._key.address.lower())
+        try:
+            ours = self._key.address.lower() == self._user.lower()
+            match expect(answer):
+                case {"role": "agent", "data": {"user": str(user)}}:
+                    return AccountModes(one_way=True, trades=user.lower() == self._user.lower(), withdraws=False)
+                case {"role": str()}:
+                    return AccountModes(one_way=True, trades=ours, withdraws=ours)
+                case body:
+                    return Unknown(f"not understood: {str(body)[:100]}")
         except UNREAD as error:
             return unread(error)
 

@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection
 
 from connectors.exchange import Endpoints
 from connectors.exchanges.lighter import EXCHANGES
-from connectors.venues.access import Permission, admitted
+from connectors.venues.access import AccountModes, Permission, admitted
 from connectors.venues.capabilities import LIGHTER
 from connectors.venues.lighter_keys import ApiKey, Learned
 from connectors.venues.lighter_wire import (
@@ -332,6 +332,10 @@ class LighterPort:
             )
         except UNREAD as error:
             return unread(error)
+
+    async def modes(self) -> AccountModes | Unknown:
+        """There is one mode only; what the keys may do is not told."""
+        return AccountModes(one_way=True)
 
     async def book(self, instrument: str) -> Book | Unknown:
         """See ``VenuePort``. Without a mark: it is told on the public stream."""

@@ -172,17 +172,34 @@ def close(ctx: typer.Context, pair: Pair, reason: Reason = "MANUAL", data_dir: D
 
 @pair_app.command("add")
 def pair_add(
-    ctx: typer.Context, pair: Pair, asset: str, first: LegText, second: LegText, data_dir: DataDir = None
+    ctx: typer.Context,
+    pair: Pair,
+    asset: str,
+    first: LegText,
+    second: LegText,
+    data_dir: DataDir = None,
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Do not compare it with the accounts (modes shadow and live).")
+    ] = False,
 ) -> int:
     """Put a position of two legs under protection; it must be there already."""
+    import asyncio
+
     from schemas import pairs
     from schemas.clock import system_clock
 
     legs = (_leg(first), _leg(second))
     if legs[0].quantity + legs[1].quantity:
         raise typer.BadParameter("the two quantities do not cancel out: one is positive, the other negative")
+    new = pairs.Pair(pair=pair, asset=asset.upper(), legs=legs, opened=system_clock())
+    settings = settings_of(ctx, data_dir=data_dir)
+    if settings.executor.mode in {"shadow", "live"} and not unchecked:
+        from flows.account_checks import holds
+
+        if differs := asyncio.run(holds(settings, new, system_clock)):
+            raise typer.BadParameter(f"{differs}; what is not there would be taken for a leg that was liquidated")
     with _journal(ctx, data_dir) as journal:
-        journal.add_pair(pairs.Pair(pair=pair, asset=asset.upper(), legs=legs, opened=system_clock()))
+        journal.add_pair(new)
         say(f"{pair} is under protection while `breakwater executor run` runs")
     return 0
 

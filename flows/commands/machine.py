@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,10 @@ import typer
 from flows.commands.options import AsJson, DataDir, configuration, say, settings_of, write
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flows.configuration import Setting
+    from flows.doctor import Finding
     from flows.settings import Settings
 
 app = typer.Typer()
@@ -76,15 +80,15 @@ def config_init(
 
 @app.command()
 def doctor(ctx: typer.Context, as_json: AsJson = False, data_dir: DataDir = None) -> int:
-    """Check this machine; each line is OK, WARN or FAIL and says the fix."""
+    """Check this machine, and by reading the accounts in use; each line is OK, WARN or FAIL and says the fix."""
     import msgspec
 
     from flows.doctor import examine
     from schemas.clock import system_clock
 
-    kept = settings_of(ctx, data_dir=data_dir).data_dir
+    settings = settings_of(ctx, data_dir=data_dir)
     findings = []
-    for finding in examine(kept, system_clock):
+    for finding in chain(examine(settings.data_dir, system_clock), _accounts(settings)):
         findings.append(finding)
         if not as_json:
             fix = f"\n      → {finding.fix}" if finding.fix else ""
@@ -92,6 +96,15 @@ def doctor(ctx: typer.Context, as_json: AsJson = False, data_dir: DataDir = None
     if as_json:
         write(msgspec.json.encode(findings).decode())
     return int(any(finding.verdict == "FAIL" for finding in findings))
+
+
+def _accounts(settings: Settings) -> Iterator[Finding]:
+    """What is found of the accounts in use; without any, what reads them need not even import."""
+    if any(settings.executor.accounts.enabled()):
+        from flows.account_checks import examine_accounts
+        from schemas.clock import system_clock
+
+        yield from examine_accounts(settings, system_clock)
 
 
 @app.command()

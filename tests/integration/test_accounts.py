@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ class Desk:
         ]
 
     @asynccontextmanager
-    async def process(self, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def process(self, *words: str, ready: bool = True) -> AsyncIterator[asyncio.subprocess.Process]:
         """The command, once its private streams are heard."""
         with (self.home / "log").open("ab") as log:
             child = await asyncio.create_subprocess_exec(
@@ -103,12 +104,23 @@ class Desk:
                 cwd=self.home, env=self.environment(), stderr=log,
             )  # fmt: skip
         try:
-            await self._ready(child)
+            if ready:
+                await self._ready(child)
             yield child
         finally:
             if child.returncode is None:
                 child.send_signal(signal.SIGTERM)
             await child.wait()
+
+    async def told(self, *words: str, **said: str) -> tuple[int, str]:
+        """What another command says."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "flows.cli", *words,
+            cwd=self.home, env=self.environment() | said, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await child.communicate()
+        return child.returncode or 0, output.decode()
 
     async def _ready(self, child: asyncio.subprocess.Process) -> None:
         before = {name: self._listeners(name) for name in self.names}
@@ -131,8 +143,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(home: Path, mode: str, names: tuple[str, str]) -> AsyncIterator[Desk]:
-    """Long at the first, short at the second, everything set up for the command."""
+async def desk(home: Path, mode: str, names: tuple[str, str], *, paired: bool = True) -> AsyncIterator[Desk]:
+    """Long at the first, short at the second, everything set up for the command.
+
+    :arg paired: whether the executor was told of it.
+    """
     made = Desk(home, mode, names)
     (home / "secrets").mkdir()
     for name, value in SECRETS.items():
@@ -145,9 +160,10 @@ async def desk(home: Path, mode: str, names: tuple[str, str]) -> AsyncIterator[D
         made.faces[name], _ = make(made.venues[name])
         made.venues[name].grant(ACCOUNT, symbol, HELD * sign)
         legs.append(Leg(venue=name, instrument=symbol, quantity=HELD * sign, entry_price=Decimal(3000)))
-    with made.journal() as journal:
+    with made.journal() if paired else nullcontext() as journal:
         opened = system_clock() - 60 * 10**9
-        journal.add_pair(Pair(pair="p", asset="ETH", legs=(legs[0], legs[1]), opened=opened))
+        if journal is not None:
+            journal.add_pair(Pair(pair="p", asset="ETH", legs=(legs[0], legs[1]), opened=opened))
     async with made.faces[names[0]], made.faces[names[1]]:
         yield made
 
@@ -220,5 +236,69 @@ def test_killed_in_between_and_started_again_it_comes_to_the_same_end(tmp_path: 
             with d.journal() as journal:
                 attempts = journal.attempts([intent.order.intent_id for intent in journal.intents(EVERY)])
                 assert sum(attempt.filled for attempt in attempts) == Decimal("0.4")
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_a_pair_added_while_it_runs_is_compared_with_the_accounts_and_then_protected(tmp_path: Path) -> None:
+    """Nobody had said which contracts there would be: they are asked for without stopping what runs."""
+    names = ("lighter", "hyperliquid")
+
+    async def story() -> None:
+        async with desk(tmp_path, "live", names, paired=False) as d, d.process("--live", ready=False):
+            add = ("executor", "pair", "add", "p", "ETH", "lighter:ETH:{}@3000", "hyperliquid:ETH:-{}@3000")
+            code, output = await d.told(*(word.format(2) for word in add), NO_COLOR="1", COLUMNS="200")
+            assert (code, "lighter holds 1 ETH, not 2" in output) == (2, True), output
+            code, output = await d.told(*(word.format(1) for word in add))
+            assert code == 0, output
+            await d.until(lambda: all(d._listeners(name) for name in names))
+            await asyncio.sleep(0.5)
+            d.liquidate("0.4")
+            await d.until(lambda: d.states() == ["done"])
+            assert (d.held(names[0]), d.held(names[1])) == (Decimal("0.6"), Decimal("-0.6"))
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_doctor_reads_the_accounts_and_changes_nothing(tmp_path: Path) -> None:
+    def of(output: str, venue: str) -> list[tuple[str, str]]:
+        findings = json.loads(output[output.index("[{") :])
+        return [(f["verdict"], f["found"]) for f in findings if f["subject"] == f"account {venue}"]
+
+    async def story() -> None:
+        async with desk(tmp_path, "shadow", ("aster", "hyperliquid")) as d:
+            _, output = await d.told("doctor", "--json")
+            assert of(output, "aster") == [
+                ("OK", "its clock and this one agree"),
+                ("OK", "the key is accepted; equity 10,000.00 USD, holds ETHUSDT 1"),
+                ("OK", "one-way mode"),
+                ("WARN", "not told: whether the key may trade, the key may not withdraw"),
+            ]
+            assert of(output, "hyperliquid")[-1] == ("OK", "one-way mode, the key may trade, the key may not withdraw")
+            other = "0x" + "18" * 32
+            code, output = await d.told("doctor", "--json", ASTER_KEY=other, HYPERLIQUID_KEY=other)
+            assert code == 1
+            verdict, found = of(output, "aster")[1]
+            assert (verdict, "Signature for this request is not valid" in found) == ("FAIL", True)
+            assert ("FAIL", "the key may not trade on it") in of(output, "hyperliquid")
+            assert d.orders() == []
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_doctor_reads_the_other_accounts_too(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, "shadow", ("lighter", "extended")) as d:
+            _, output = await d.told("doctor")
+            for line in (
+                "OK    account lighter: the key is accepted; equity 10,000.00 USD, holds ETH 1",
+                "OK    account extended: the key is accepted; equity 10,000.00 USD, holds ETH-USD -1",
+                "OK    account extended: one-way mode, the key may trade",
+            ):
+                assert line in output, output
+            assert d.orders() == []
 
     asyncio.run(story())

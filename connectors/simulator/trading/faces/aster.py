@@ -85,6 +85,7 @@ class AsterFace(Face):
             ("GET", f"{base}/userTrades"): self._trades,
             ("GET", f"{base}/positionRisk"): self._positions,
             ("GET", f"{base}/accountWithJoinMargin"): self._account,
+            ("GET", f"{base}/positionSide/dual"): self._mode,
             ("GET", f"{base}/depth"): self._depth,
             ("GET", f"{base}/premiumIndex"): self._premium,
             ("GET", f"{base}/exchangeInfo"): self._information,
@@ -261,6 +262,10 @@ class AsterFace(Face):
             "lastFundingRate": str(contract.funding_rate), "nextFundingTime": 0,
             "time": self.venue.agenda.now // MILLISECOND,
         })  # fmt: skip
+
+    async def _mode(self, request: Request) -> Response:
+        await self._signed(request, ())
+        return respond({"dualSidePosition": False})
 
     async def _information(self, request: Request) -> Response:
         only(request.query_params, ())

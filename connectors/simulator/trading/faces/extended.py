@@ -82,6 +82,7 @@ class ExtendedFace(Face):
             ("GET", f"{user}/trades"): partial(self._private, self._trades),
             ("GET", f"{user}/positions"): partial(self._private, self._positions),
             ("GET", f"{user}/balance"): partial(self._private, self._balance),
+            ("GET", f"{user}/account/info"): self._information,
             ("GET", market): self._markets,
             ("GET", f"{market}/{{name}}/orderbook"): self._book,
             ("GET", f"{market}/{{name}}/stats"): self._stats,
@@ -211,6 +212,10 @@ class ExtendedFace(Face):
         only(request.query_params, ())
         found: Account = self.venue.accounts.account(account)
         return {"equity": str(found.equity), "availableForTrade": str(found.free_margin)}
+
+    async def _information(self, request: Request) -> Response:
+        _, public, vault = self._who(request.headers)
+        return respond({"status": "OK", "data": {"status": "ACTIVE", "l2Key": hex(public), "l2Vault": str(vault)}})
 
     async def _markets(self, request: Request) -> Response:
         only(request.query_params, (), ("market",))

@@ -150,6 +150,7 @@ class HyperliquidFace(Face):
         body = msgspec.json.decode(await request.body())
         kind = body.get("type")
         public = {"metaAndAssetCtxs": self._meta, "allPerpMetas": self._metas, "l2Book": self._book}
+        public["userRole"] = self._role
         if kind in public:
             return respond(public[kind](body))
         asked: dict[str, Callable[[dict[str, Any], str], Any]] = {
@@ -174,6 +175,11 @@ class HyperliquidFace(Face):
             for c in contracts
         ]
         return [{"universe": universe}, [{"markPx": str(c.mark), "funding": str(c.funding_rate)} for c in contracts]]
+
+    def _role(self, body: dict[str, Any]) -> Any:
+        only(body, ("type", "user"))
+        known = body["user"] in self._agents
+        return {"role": "agent", "data": {"user": self._user}} if known else {"role": "missing"}
 
     def _metas(self, body: dict[str, Any]) -> Any:
         return [self._meta(body)[0]]
