@@ -45,7 +45,6 @@ class Archive:
         for record in outcome.detections.records:
             self._history.add(record)
         for rows in outcome.detections.windows:
-            for window in rows.records():
-                self._history.add(window)
+            self._history.extend(rows)
         for measures in outcome.detections.measures:
             self._history.extend(measures)

@@ -34,6 +34,7 @@ from flows.domain.detector import Detector
 from flows.domain.duplicates import Seen
 from flows.domain.rules import Rules
 from flows.figures import Figures
+from flows.garbage import rare_collections
 from flows.keeping import Archive
 from flows.paper_pair import PaperPair
 from flows.settings import Settings
@@ -166,7 +167,7 @@ def run(live: Live, *, duration: float | None, headless: bool, clock: Clock) -> 
     stop = Stop(clock, duration)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    with interruptible(stop):
+    with interruptible(stop), rare_collections():
         try:
             if live.paper is not None:
                 live.paper.start()

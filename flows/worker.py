@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -26,6 +27,7 @@ from connectors.kafka import KafkaSource, Reading, Start
 from flows import logs, metrics
 from flows.bus import bus_of
 from flows.configuration import load
+from flows.garbage import rare_collections
 from flows.health import Health, HealthPage
 from flows.settings import Settings, read_duration
 from schemas.bus import Bus
@@ -52,6 +54,7 @@ class Worker:
         self._sources: list[KafkaSource] = []
         self._figures_due = 0
         self._sink: KafkaSink | None = None
+        self._working = ExitStack()
         self._delivered: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
 
@@ -133,6 +136,7 @@ class Worker:
         now = self.clock()
         if now >= self._figures_due:
             if not self._figures_due:
+                self._working.enter_context(rare_collections())
                 log.info("at work", worker=self.name, pid=os.getpid())
             self._figures_due = now + SECOND
             self.health.ready()
@@ -175,6 +179,7 @@ class Worker:
 
     def close(self) -> None:
         """Answer no more."""
+        self._working.close()
         self.health.unready("stopped")
         if self._page is not None:
             self._page.close()

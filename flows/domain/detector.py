@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from flows.domain import decays, kernel
 from flows.domain.arrivals import NONE, closes, others
-from flows.domain.constants import MICRO, N_VENUES, NEVER
+from flows.domain.constants import N_VENUES, NEVER
 from flows.domain.forecast import N_SEEN, chance, forecasts, read
 from flows.domain.kernel import process
 from flows.domain.measures import MeasureRows, UnderCount
@@ -19,15 +19,8 @@ from flows.domain.rings import look
 from flows.domain.rules import Rules
 from flows.domain.spelling import Spelling, asset_of
 from flows.domain.state import (
-    ADL_N,
-    ADL_USD,
     EVERYTHING,
-    FLOOR_USD,
-    LONG_N,
-    LONG_USD,
     N_SUMS,
-    SHORT_N,
-    SHORT_USD,
     State,
     allocate,
     continues,
@@ -37,37 +30,10 @@ from flows.domain.state import (
     with_slots,
 )
 from flows.domain.telling import SIGNAL, WINDOWS_TOLD, told
+from flows.domain.windows import WindowRows
 from schemas.batches import Batch, LiquidationColumns, Names, Tick
-from schemas.cascades import LEVELS, MARKET, WINDOWS, CascadeUpdate, Level, Signal, WindowMetrics
-from schemas.clock import SECOND
+from schemas.cascades import LEVELS, MARKET, WINDOWS, CascadeUpdate, Level, Signal
 from schemas.measures import Measures
-from schemas.records import VENUES
-
-_NAMES = tuple(WINDOWS)
-
-
-@dataclass(slots=True)
-class WindowRows:
-    """Windows told, columnar: ``WindowMetrics`` before they are spelled out."""
-
-    figures: NDArray[np.int64]
-    """N x (2 + W x 10): slot, time, then per window eight sums, and count and USD of the preceding window."""
-    venues: NDArray[np.int32]
-    """N x W x V."""
-    assets: Names
-
-    def __len__(self) -> int:
-        return len(self.figures)
-
-    def records(self) -> list[WindowMetrics]:
-        """Every window as a record."""
-        found = []
-        for i in range(len(self.figures)):
-            slot, time = int(self.figures[i, 0]), int(self.figures[i, 1])
-            rows = self.figures[i, 2:].reshape(len(_NAMES), N_SUMS + 2)
-            for w, name in enumerate(_NAMES):
-                found.append(_window(asset_of(self.assets, slot), name, time, rows[w], self.venues[i, w]))
-        return found
 
 
 @dataclass(slots=True)
@@ -158,7 +124,7 @@ class Detector:
     def look(self, asset: str) -> Look:
         """The six windows and the level of an asset (or the market) at the newest time known. Changes nothing."""
         code = -1 if asset == MARKET else self.assets.find(asset)
-        out = np.zeros((len(_NAMES), N_SUMS), np.int64)
+        out = np.zeros((len(WINDOWS), N_SUMS), np.int64)
         if code is None or code + 1 >= len(self.state.slot):
             return Look(out, "NONE", 0.0)
         me = self.state.slot[code + 1]
@@ -213,30 +179,3 @@ class Detector:
             if self._measures is not None:
                 found.measures.append(MeasureRows(told.measure[:windows].copy(), self.assets, self._measures))
         told.n[:] = 0
-
-
-def _window(asset: str, name: str, time: int, row: NDArray[np.int64], counts: NDArray[np.int32]) -> WindowMetrics:
-    seconds = WINDOWS[name] / SECOND
-    count = int(row[LONG_N] + row[SHORT_N])
-    usd = int(row[LONG_USD] + row[SHORT_USD])
-    venues = {VENUES[v]: int(n) for v, n in enumerate(counts) if n}
-    return WindowMetrics(
-        asset=asset,
-        window=name,
-        time=time,
-        count=count,
-        usd=usd / MICRO,
-        long_count=int(row[LONG_N]),
-        short_count=int(row[SHORT_N]),
-        long_usd=int(row[LONG_USD]) / MICRO,
-        short_usd=int(row[SHORT_USD]) / MICRO,
-        adl_count=int(row[ADL_N]),
-        adl_usd=int(row[ADL_USD]) / MICRO,
-        floor_usd=int(row[FLOOR_USD]) / MICRO,
-        events_per_second=count / seconds,
-        usd_per_second=usd / MICRO / seconds,
-        acceleration=(count - int(row[N_SUMS])) / seconds**2,
-        usd_acceleration=(usd - int(row[N_SUMS + 1])) / MICRO / seconds**2,
-        venues=venues,
-        leading_venue=max(venues, key=lambda v: venues[v]) if venues else None,
-    )

@@ -129,16 +129,15 @@ def test_the_last_events_are_remembered_however_they_are_cut(known: list[int], s
 class Kept:
     batches: list[Batch] = field(default_factory=list)
     records: list[Any] = field(default_factory=list)
-    measures: list[Any] = field(default_factory=list)
 
     def append(self, batch: Batch) -> None:
         self.batches.append(batch)
 
-    def extend(self, rows: Any) -> None:
-        self.measures.append(rows)
-
     def add(self, record: Any) -> None:
         self.records.append(record)
+
+    def extend(self, rows: Any) -> None:
+        self.records += rows.records()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +164,7 @@ def test_the_archive_keeps_what_the_settings_say(settings: HistorySettings, kept
 
 
 def test_the_archive_keeps_results_and_nothing_of_nothing() -> None:
-    """Signals, cascades and windows one by one; a batch of ticks alone makes no hand-over."""
+    """Signals and cascades one by one, windows as they are; a batch of ticks alone makes no hand-over."""
     rules = Rules()
     names = Names()
     detector = Detector(rules, names)

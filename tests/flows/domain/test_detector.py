@@ -13,6 +13,7 @@ from schemas.batches import Batch, LiquidationColumns, Tick
 from schemas.cascades import MARKET, WINDOWS, CascadeUpdate, Signal, WindowMetrics
 from schemas.clock import MILLISECOND, SECOND
 from schemas.records import VENUES, Funding, OpenInterest
+from schemas.tables import columns_table, records, table
 from tests.flows.domain.conftest import T0, Event, assets, batch, columns, histories
 
 LAX = Rules(levels=(LevelRule(0.02, 1.0), LevelRule(0.05, 2.0), LevelRule(0.2, 4.0, 0.5), LevelRule(0.4, 8.0)))
@@ -33,6 +34,18 @@ def run(events: list[Event], rules: Rules = LAX, size: int = 10_000) -> tuple[li
         late += found.late
     found = detector.finish(T0 + (max((e.receive or e.time for e in events), default=0) + 60_000) * MILLISECOND)
     return records + list(found.records), windows + [w for rows in found.windows for w in rows.records()], late
+
+
+@settings(deadline=None, max_examples=15)
+@given(histories())
+def test_windows_are_stored_as_their_records_would_be(events: list[Event]) -> None:
+    names = assets()
+    detector = Detector(LAX, names)
+    for rows in detector.process(batch(events, names)).windows + detector.finish(T0 + 3600 * SECOND).windows:
+        told = rows.records()
+        assert len(rows) == len(told)
+        assert columns_table("windows", rows.columns()).equals(table("windows", told))
+        assert records(columns_table("windows", rows.columns()), "windows") == told
 
 
 def scored(events: list[Event], rules: Rules = LAX) -> list[Event]:
