@@ -13,19 +13,15 @@ Action = Callable[[], None]
 class Appointment:
     """Something on the agenda that may still be called off."""
 
-    __slots__ = ("action", "order", "time")
+    __slots__ = ("action", "time")
 
-    def __init__(self, time: int, order: int, action: Action) -> None:
+    def __init__(self, time: int, action: Action) -> None:
         self.time = time
-        self.order = order
         self.action: Action | None = action
 
     def cancel(self) -> None:
         """It will not happen."""
         self.action = None
-
-    def __lt__(self, other: Appointment) -> bool:
-        return (self.time, self.order) < (other.time, other.order)
 
 
 class Agenda:
@@ -38,7 +34,7 @@ class Agenda:
 
     def __init__(self, start: int = 0) -> None:
         self._now = start
-        self._entries: list[Appointment] = []
+        self._entries: list[tuple[int, int, Appointment]] = []
         self._count = 0
         self.earlier: Callable[[int], None] | None = None
         """Told the time of an appointment that comes before every other."""
@@ -56,16 +52,17 @@ class Agenda:
     @property
     def next_time(self) -> int | None:
         """When the next action is due."""
-        while self._entries and self._entries[0].action is None:
-            heapq.heappop(self._entries)
-        return self._entries[0].time if self._entries else None
+        entries = self._entries
+        while entries and entries[0][2].action is None:
+            heapq.heappop(entries)
+        return entries[0][0] if entries else None
 
     def at(self, time: int, action: Action) -> Appointment:
         """Do ``action`` at ``time``, or at once where that has passed."""
         self._count += 1
-        entry = Appointment(max(time, self._now), self._count, action)
-        heapq.heappush(self._entries, entry)
-        if self.earlier is not None and self._entries[0] is entry:
+        entry = Appointment(max(time, self._now), action)
+        heapq.heappush(self._entries, (entry.time, self._count, entry))
+        if self.earlier is not None and self._entries[0][2] is entry:
             self.earlier(entry.time)
         return entry
 
@@ -75,10 +72,11 @@ class Agenda:
 
     def run_until(self, time: int) -> None:
         """Do everything due by ``time``, which is the time then."""
-        while (due := self.next_time) is not None and due <= time:
-            entry = heapq.heappop(self._entries)
-            self._now = max(self._now, due)
+        entries = self._entries
+        while entries and entries[0][0] <= time:
+            due, _, entry = heapq.heappop(entries)
             action, entry.action = entry.action, None
             if action is not None:
+                self._now = max(self._now, due)
                 action()
         self._now = max(self._now, time)

@@ -84,6 +84,17 @@ class MemoryJournal(Journal):
         """The disk stays."""
 
 
+def blank(disk: sqlite3.Connection) -> sqlite3.Connection:
+    """The disk with nothing written on it: what was prepared for it once serves the next thousand lives."""
+    tables = [name for (name,) in disk.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    disk.execute("BEGIN")
+    for table in tables:
+        disk.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own tables
+    disk.execute("INSERT INTO control VALUES (1, 'ACTIVE', '', 0, 0)")
+    disk.execute("COMMIT")
+    return disk
+
+
 @dataclass
 class Scene:
     """One run. ``quantity`` long at the first venue, short at the second, nothing at a third."""
@@ -96,6 +107,7 @@ class Scene:
     rules: Rules = RULES
     limits: Limits = LIMITS
     closing: Closing = CLOSING
+    disk: sqlite3.Connection | None = None
 
     def __post_init__(self) -> None:
         self.venues: dict[str, SimulatedVenue] = {}
@@ -111,7 +123,7 @@ class Scene:
         first, second = self.names[:2]
         self.venues[first].grant(DESK, BTC, self.quantity)
         self.venues[second].grant(DESK, BTC, -self.quantity)
-        self.journal = MemoryJournal(self.time.clock)
+        self.journal = MemoryJournal(self.time.clock, self.disk)
         legs = (
             Leg(venue=first, instrument=BTC, quantity=self.quantity, entry_price=MARK),
             Leg(venue=second, instrument=BTC, quantity=-self.quantity, entry_price=MARK),
