@@ -28,6 +28,9 @@ _report = msgspec.json.Decoder(ExecutionReport).decode
 class Database:
     """One file. Use it from one thread."""
 
+    _joined = False
+    """Whether what is written now ends with what it is a part of."""
+
     def __init__(self, path: Path, clock: Clock = system_clock, *, account: str = "main") -> None:
         self.path = path
         self.epoch: int | None = None
@@ -80,22 +83,47 @@ class Database:
         return self.epoch
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Whatever is written within is one writing: synced once at its end, whole or not at all.
+
+        What fails within fails all of it, so nobody may go on within after an error.
+        """
+        if self._joined:
+            yield
+            return
+        self._joined = True
+        try:
+            yield
+            if self._db.in_transaction:
+                self._commit()
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: {error}") from error
+        finally:
+            self._joined = False
+            self._roll_back()
+
+    @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         db = self._db
         try:
-            db.execute("BEGIN IMMEDIATE")
-            if self.epoch is not None:
-                (epoch,) = db.execute("SELECT epoch FROM control").fetchone()
-                if epoch != self.epoch:
-                    raise Superseded(f"{self.path}: epoch {epoch} has begun, this executor is of epoch {self.epoch}")
+            if not db.in_transaction:
+                self._begin()
             yield db
-            self._commit()
+            if not self._joined:
+                self._commit()
         except sqlite3.Error as error:
             self._roll_back()
             raise JournalError(f"{self.path}: {error}") from error
         except BaseException:
             self._roll_back()
             raise
+
+    def _begin(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        if self.epoch is not None:
+            (epoch,) = self._db.execute("SELECT epoch FROM control").fetchone()
+            if epoch != self.epoch:
+                raise Superseded(f"{self.path}: epoch {epoch} has begun, this executor is of epoch {self.epoch}")
 
     def _commit(self) -> None:
         self._db.execute("COMMIT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -19,6 +20,7 @@ from sinks.executor.steps import LegKey
 from sinks.executor.world import World
 
 log = structlog.get_logger(__name__)
+Told = AccountEvent | Fill | OrderStatus | FeedStatus
 
 
 class Listener:
@@ -35,13 +37,27 @@ class Listener:
 
     async def listen(self, name: str) -> None:
         """To one venue, until cancelled."""
+        waiting: deque[Told] = deque()
+        came = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear(name, waiting, came))
+            while True:
+                await came.wait()
+                came.clear()
+                # What arrived in one frame is one writing: a forced close comes with its fill, and each sync costs.
+                with self._records.journal.together():
+                    while waiting:
+                        self._take(name, waiting.popleft(), self._clock())
+
+    async def _hear(self, name: str, waiting: deque[Told], came: asyncio.Event) -> None:
         venue = self._world.venues[name]
         pause = 1.0
         while True:
             try:
                 async for event in venue.port.events():
                     pause = 1.0
-                    self._told(name, event)
+                    waiting.append(event)
+                    came.set()
             except asyncio.CancelledError:
                 raise
             except OSError as error:
@@ -50,8 +66,8 @@ class Listener:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 30.0)
 
-    def _told(self, name: str, event: AccountEvent | Fill | OrderStatus | FeedStatus) -> None:
-        venue, now = self._world.venues[name], self._clock()
+    def _take(self, name: str, event: Told, now: int) -> None:
+        venue = self._world.venues[name]
         match event:
             case FeedStatus():
                 venue.speaking = event.state in {"connected", "subscribed", "quiet"}
@@ -69,8 +85,8 @@ class Listener:
                 self._notice((name, event.instrument), event, ours=ours)
             case AccountEvent():
                 self._learn(name, event, now)
-                self._notice((name, event.instrument), event, ours=self._ours(name, event.client_id))
                 self._records.journal.keep_event(event)
+                self._notice((name, event.instrument), event, ours=self._ours(name, event.client_id))
 
     def found(self, name: str, fill: Fill) -> None:
         """A fill that was found by asking."""

@@ -148,9 +148,10 @@ class Performer:
 
     def learn_fills(self, name: str, fills: Sequence[Fill]) -> None:
         """Fills asked for; whoever watches hears of those that are new."""
-        for fill in fills:
-            if self._records.add_fills([fill], self._clock()):
-                self.filled(name, fill)
+        with self._records.journal.together():
+            for fill in fills:
+                if self._records.add_fills([fill], self._clock()):
+                    self.filled(name, fill)
 
     async def _read_book(self, leg: LegKey, port: VenuePort) -> None:
         contract, asked = self._world.contract(leg), self._clock()
@@ -257,9 +258,10 @@ class Performer:
             intent_id=intent.intent_id, ordinal=ordinal, order=verdict.order, request=request,
             baseline=action.baseline, epoch=self._records.journal.epoch or 0, prepared=now, gone=request.valid_until,
         )  # fmt: skip
-        if intent is not root.order:
-            self._records.insert(intent, root.order.intent_id)
-        self._records.prepare(attempt, pair, action.why)
+        with self._records.journal.together():
+            if intent is not root.order:
+                self._records.insert(intent, root.order.intent_id)
+            self._records.prepare(attempt, pair, action.why)
         await self._send(attempt, port)
 
     def sees(self, venue: str) -> bool:

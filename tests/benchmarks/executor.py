@@ -93,7 +93,8 @@ async def _wire(path: Path, count: int) -> list[Row]:
         for pair in made.world.venues.values():
             await pair.port.close()
             await pair.lane.close()
-        seen = [intent.order.detected for intent in journal.intents(EVERY)]
+        received = {event.event_id: event.receive_time for _, event in journal.events(limit=1_000_000)}
+        seen = [received.get(i.order.cause, i.order.detected) for i in journal.intents(EVERY)]
         journal.close()
     took = [(gone - noticed) / 1e6 for noticed, gone in zip(seen, sent, strict=False)]
     return [

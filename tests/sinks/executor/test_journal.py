@@ -179,6 +179,54 @@ def test_a_writing_cut_off_before_its_end_leaves_nothing(
         assert [r.sequence for r in journal.reports()] == list(range(1, len(journal.reports()) + 1))
 
 
+def commits(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One more for each sync from now on."""
+    found: list[int] = []
+    commit = Journal._commit
+
+    def counted(self: Journal) -> None:
+        commit(self)
+        found.append(len(found))
+
+    monkeypatch.setattr(Journal, "_commit", counted)
+    return found
+
+
+def test_what_is_written_together_is_synced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal(tmp_path / "j", clock) as journal, Journal(tmp_path / "j", clock) as other:
+        synced = commits(journal, monkeypatch)
+        with journal.together():
+            journal.insert_intent(intent())
+            with journal.together():
+                assert journal.add_fills([fill("1")]) == [fill("1")]
+            journal.observe("lighter", "BTCUSDT", Decimal(0), "liquidation")
+            assert (synced, other.reports()) == ([], [])
+        assert synced == [0]
+        assert [r.what for r in other.reports()] == ["intent", "fill", "position"]
+        with journal.together():
+            assert journal.add_fills([fill("1")]) == []
+        journal.set_control("HALTED", "alone")
+        assert other.control().state == "HALTED"
+
+
+def test_of_what_is_written_together_all_or_nothing_is_there(tmp_path: Path) -> None:
+    def torn(journal: Journal) -> None:
+        journal.insert_intent(intent())
+        raise Torn
+
+    def refused(journal: Journal) -> None:
+        journal.insert_intent(intent())
+        journal.add_pair(pair())
+        journal.add_pair(pair("q"))
+
+    with Journal(tmp_path / "j", clock) as journal:
+        for writing, error in ((torn, Torn), (refused, JournalError)):
+            with pytest.raises(error), journal.together():
+                writing(journal)
+        assert (journal.intents(), journal.pairs(), journal.reports()) == ([], [], [])
+        assert journal.insert_intent(intent())
+
+
 def test_a_file_that_is_no_journal_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "j").write_bytes(b"this is no database, it is a text that is long enough to be looked at" * 20)
     with pytest.raises(JournalError, match=r"j: file is not a database"):
