@@ -1,4 +1,4 @@
-"""What open interest and funding say about a leg: reasons to look more often, words beside a doubt. Never more. Pure.
+"""What the market around a leg says: reasons to look more often, words beside a doubt. Never more. Pure.
 
 Open interest falls with every cascade whether or not our leg was in it, and need not fall when it was: whoever takes
 the position over may be opening one. Funding is paid for positions the venue knows of, but the ports tell no payments.
@@ -24,6 +24,10 @@ class Unusual:
     """Of the open interest of a minute before."""
     funding: float = 0.001
     """Rate per eight hours a leg pays: that side is crowded."""
+    move: float = 0.01
+    """Between the lowest and the highest mark of a leg within a minute."""
+    divergence: float = 0.005
+    """Between the marks of two legs."""
 
 
 class OpenInterests:
@@ -45,6 +49,24 @@ class OpenInterests:
             lately.pop()
         lately.append((told.receive_time, told.quantity))
         return 1 - told.quantity / lately[0][1]
+
+
+class Marks:
+    """The last minute of each contract."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], deque[tuple[int, float]]] = {}
+
+    def move(self, contract: tuple[str, str], price: float, now: int) -> float:
+        """Fraction between the lowest and the highest of the last minute, this one included."""
+        lately = self._told.setdefault(contract, deque())
+        # A price that stood for long counts until a minute after it was left.
+        while len(lately) > 1 and lately[1][0] <= now - MINUTE:
+            lately.popleft()
+        if not lately or lately[-1][1] != price:
+            lately.append((now, price))
+        prices = [told for _, told in lately]
+        return max(prices) / min(prices) - 1
 
 
 def paid(funding: Funding, *, long: bool) -> float:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 from msgspec.structs import replace
 
-from flows.domain.background import OpenInterests, Unusual, paid
+from flows.domain.background import Marks, OpenInterests, Unusual, paid
 from flows.domain.hints import Hints
 from flows.domain.policy import Policy, Reaction, distance, in_danger, reaction
 from flows.domain.polling import Polling, pause
@@ -59,6 +59,7 @@ class Detector:
     silent: set[str] = field(default_factory=set)
     """Venues whose private stream does not speak: nothing is opened there."""
     _open_interests: OpenInterests = field(default_factory=OpenInterests)
+    _marks: Marks = field(default_factory=Marks)
     _apart_since: dict[str, int] = field(default_factory=dict)
     _raised: set[str] = field(default_factory=set)
 
@@ -99,6 +100,7 @@ class Detector:
 
     def seen(self, pair: PairSight) -> list[OrderIntent]:
         """A pair was looked at."""
+        self._restless(pair)
         if pair.working == "emergency_close":
             return []
         for leg in pair.legs:
@@ -138,6 +140,22 @@ class Detector:
                 return self._react(self.policy.margin, pair, cause, "MARGIN", "margin", leg.at)
         return []
 
+    def _restless(self, pair: PairSight) -> None:
+        """What makes reads more frequent by itself: leverage, volatility, divergence."""
+        prices = [leg.known.mark_price if leg.known is not None else None for leg in pair.legs]
+        for leg, price in zip(pair.legs, prices, strict=True):
+            venue, away = leg.leg.venue, distance(leg)
+            if away is not None and away < self.policy.danger:
+                self._hint(venue, "alert", "leverage", pair.now, f"{away:.0%} from its liquidation price", pair.now)
+            if price and price > 0:
+                move = self._marks.move((venue, leg.leg.instrument), float(price), pair.now)
+                if move >= self.unusual.move:
+                    self._hint(venue, "alert", "volatility", pair.now, f"its mark moved {move:.1%}", pair.now)
+        if all(price and price > 0 for price in prices):
+            apart = abs(float(prices[0] or 0) / float(prices[1] or 1) - 1)
+            for leg in pair.legs if apart >= self.unusual.divergence else ():
+                self._hint(leg.leg.venue, "alert", "divergence", pair.now, f"marks {apart:.1%} apart", pair.now)
+
     def signalled(self, signal: Signal, pair: PairSight) -> list[OrderIntent]:
         """A signal about an asset of which the pair holds some."""
         does = reaction(signal, pair, self.policy)
@@ -154,7 +172,9 @@ class Detector:
     def marked(self, mark: MarkPrice, pair: PairSight) -> list[OrderIntent]:
         """A leg's contract has a new mark: how near is its liquidation price now?"""
         legs = [_at_mark(leg, mark) if _same(leg, mark) else leg for leg in pair.legs]
-        return self._near(replace(pair, legs=(legs[0], legs[1])))
+        pair = replace(pair, legs=(legs[0], legs[1]))
+        self._restless(pair)
+        return self._near(pair)
 
     def background(self, told: OpenInterest | Funding, pair: PairSight) -> None:
         """Open interest or funding where a leg is: see ``flows.domain.background``."""

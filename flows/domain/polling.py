@@ -15,7 +15,7 @@ class Polling:
     calm: int = 5 * SECOND
     """Nothing is going on."""
     alert: int = 2 * SECOND
-    """A cascade runs in an asset held, or leverage is high."""
+    """A cascade runs in an asset held, a leg is near its liquidation price, or marks move or part."""
     urgent: int = SECOND
     """The stream is silent, a read failed, or what is read disagrees with what should be."""
     share: float = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.domain.background import OpenInterests, paid
+from flows.domain.background import Marks, OpenInterests, paid
 from schemas.clock import SECOND
 from schemas.records import Funding, OpenInterest
 
@@ -49,3 +49,11 @@ def test_contracts_are_told_apart_and_dollars_alone_say_nothing() -> None:
 )
 def test_funding_is_compared_on_eight_hours_and_signed_by_side(told: Funding, long: bool, pays: float) -> None:
     assert paid(told, long=long) == pytest.approx(pays)
+
+
+def test_a_move_is_what_lies_between_the_extremes_of_a_minute() -> None:
+    marks = Marks()
+    told = [(0, 100.0), (50, 101.0), (59, 101.0), (100, 100.5), (109, 100.5), (110, 100.5), (161, 100.5)]
+    moves = [marks.move(("aster", "BTC"), price, at * SECOND) for at, price in told]
+    assert moves == pytest.approx([0, 0.01, 0.01, 0.01, 0.01, 101 / 100.5 - 1, 0])
+    assert marks.move(("lighter", "1"), 50.0, 0) == 0

@@ -230,3 +230,36 @@ def test_a_live_mark_says_nothing_of_an_account_nobody_reads() -> None:
     assert Detector({}).marked(mark(91.0), old) == []
     unknown = sight(replace(leg("aster", "1", "90"), known=None), leg("lighter", "-1"))
     assert Detector({}).marked(mark(91.0), unknown) == []
+
+
+def at_mark(sighted: LegSight, price: str) -> LegSight:
+    assert sighted.known is not None
+    return replace(sighted, known=replace(sighted.known, mark_price=Decimal(price)))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "about"),
+    [
+        (leg("aster", "1", "86"), leg("lighter", "-1"), "14% from its liquidation price"),
+        (leg("aster", "1", "84"), leg("lighter", "-1"), ""),
+        (at_mark(leg("aster", "1"), "100.6"), leg("lighter", "-1"), "marks 0.6% apart"),
+        (at_mark(leg("aster", "1"), "100.4"), leg("lighter", "-1"), ""),
+        (replace(leg("aster", "1"), known=None), leg("lighter", "-1"), ""),
+    ],
+)
+def test_leverage_and_divergence_make_reads_faster_and_nothing_else(
+    first: LegSight, second: LegSight, about: str
+) -> None:
+    detector = Detector({"aster": CAPS})
+    assert detector.seen(sight(first, second)) == []
+    assert detector.about("aster", NOW) == about
+    assert (detector.pause("aster", NOW) < 5 * SECOND) is bool(about)
+
+
+def test_a_mark_that_moves_makes_reads_faster_for_as_long_as_it_does() -> None:
+    detector = Detector({"aster": CAPS})
+    for price in ("100", "98.9"):
+        moved = at_mark(leg("aster", "1"), price)
+        detector.seen(sight(moved, at_mark(leg("lighter", "-1"), price)))
+    assert detector.about("aster", NOW) == "its mark moved 1.1%"
+    assert detector.about("aster", NOW + 30 * SECOND) == ""
