@@ -18,7 +18,10 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from connectors.simulator.trading import FaultKind, VirtualTime
+from connectors.simulator.trading import FaultKind, VirtualTime, Window
+from flows.desk import close_intent
+from schemas.clock import SECOND
+from sinks.executor.closing import CLOSE_MODES, CloseMode, Closing
 from sinks.executor.executor import Executor
 from tests.sinks.executor.scenes import BTC, DESK, STEP, Crash, MemoryJournal, Scene, blank
 
@@ -33,6 +36,8 @@ PASSING: tuple[FaultKind, ...] = (
 )  # fmt: skip
 RATES = (0.02, 0.1, 0.3, 0.6)
 SHARES = (Decimal(1), Decimal("0.6"), Decimal("0.3"), Decimal("0.004"))
+CLOSING = tuple(mode for mode in CLOSE_MODES if mode != "limit_only")
+"""A market that stands still fills no order that only waits."""
 LOUD = frozenset({"not_flat", "unreadable", "refused", "doubt", "outage"})
 """Alarms that say the book may not be flat."""
 
@@ -57,6 +62,12 @@ class Life(Struct, frozen=True):
     kill: float | None = None
     """Or how many seconds after the event it is killed."""
     told_twice: bool = False
+    away: tuple[int, float, float] | None = None
+    """Which venue answers nothing, from how many seconds after the start, for how many."""
+    gap: tuple[int, float, float] | None = None
+    """Likewise whose private stream is lost."""
+    closing: tuple[CloseMode, float] | None = None
+    """How somebody has the pair closed, and how many seconds after the start."""
 
 
 def life_of(r: Random, *, crashing: bool) -> Life:
@@ -73,6 +84,9 @@ def life_of(r: Random, *, crashing: bool) -> Life:
         crash=crash,
         kill=3 * r.random() if crashing and crash is None else None,
         told_twice=r.random() < 0.5,
+        away=(r.randint(0, 2), 3 * r.random(), 6 * r.random()) if r.random() < 0.1 else None,
+        gap=(r.randint(0, 2), 3 * r.random(), 6 * r.random()) if r.random() < 0.1 else None,
+        closing=(r.choice(CLOSING), 3 * r.random()) if r.random() < 0.1 else None,
     )
 
 
@@ -88,20 +102,40 @@ def strike(scene: Scene, life: Life) -> None:
             venue.deleverage(DESK, BTC, (abs(scene.held(life.names[life.leg])) * life.share).quantize(STEP))
 
 
+def lasting(kind: str, at: tuple[int, float, float]) -> Window:
+    _, start, length = at
+    return Window(kind=kind, start=round(start * SECOND), end=round((start + length) * SECOND))  # type: ignore[arg-type] # one of them
+
+
 def play(life: Life) -> Scene:
     """The whole life; how the world is at its end."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    faults = {name: ((), chances) for name, chances in life.rates.items()}
+    windows = {"outage": life.away, "stream_gap": life.gap}
+    faults = {
+        name: ([lasting(kind, at) for kind, at in windows.items() if at and at[0] == number], life.rates[name])
+        for number, name in enumerate(life.names)
+    }
     with VirtualTime() as time:
-        scene = Scene(time, names=life.names, seed=life.seed, faults=faults, disk=blank(DISK))
+        closing = Closing(mode=life.closing[0] if life.closing else "market_only", fallback=3 * SECOND)
+        scene = Scene(time, names=life.names, seed=life.seed, faults=faults, disk=blank(DISK), closing=closing)
+
+        async def close(executor: Executor, after: float) -> None:
+            await asyncio.sleep(after)
+            for pair in scene.journal.pairs():
+                executor.submit([close_intent(pair, "MANUAL", time.clock())])
 
         async def first(executor: Executor) -> None:
-            await asyncio.sleep(life.when)
+            before = life.closing[1] if life.closing else life.when
+            if before < life.when:
+                await close(executor, before)
+            await asyncio.sleep(max(0.0, life.when - before) if before < life.when else life.when)
             if life.crash is not None:
                 journal = scene.journal
                 at = journal.commits + life.crash // 2
                 journal.die_before, journal.die_after = (None, at) if life.crash % 2 else (at, None)
             strike(scene, life)
+            if before > life.when:
+                await close(executor, before - life.when)
             if life.kill is not None:
                 await asyncio.sleep(life.kill)
                 raise Crash
@@ -155,11 +189,13 @@ def judge(scene: Scene, life: Life) -> None:
     for name, sign in zip(life.names[:2], (1, -1), strict=True):
         assert 0 <= scene.held(name) * sign <= scene.quantity
     # One effect: the survivor gave up what the struck leg lost, and not a step more.
-    if not alarms and not unguarded(life):
+    if life.closing and any(i.intent == "close_pair" for i in scene.intents()) and not alarms:
+        assert all(scene.held(name) == 0 for name in life.names), (scene.net, scene.reports())
+    elif not alarms and not unguarded(life):
         left = min(abs(scene.held(name)) for name in life.names[:2])
         struck = scene.struck_quantity(life.names[life.leg])
         assert abs(left - (scene.quantity - struck)) <= STEP, (left, struck, scene.reports())
-    if life.what == "nothing":
+    if life.what == "nothing" and not life.closing:
         assert [scene.held(name) for name in life.names] == [scene.quantity, -scene.quantity, 0]
     # Gapless, in order.
     reports = scene.journal.reports(limit=100_000)

@@ -459,3 +459,23 @@ def test_an_emergency_hedges_where_the_market_is_seen_first() -> None:
     hedged = {order.venue for order in placed(scene) if not order.reduce_only}
     assert hedged == {"lighter"}
     assert scene.net == 0
+
+
+def test_a_venue_that_tells_no_mark_is_an_alarm_and_no_reason_to_trade() -> None:
+    async def story(scene: Scene, executor: Executor) -> None:
+        port = executor.world.venues["extended"].port
+        account = port.account
+
+        async def markless() -> Account | Unknown:
+            told = await account()
+            if isinstance(told, Unknown):
+                return told
+            return replace(told, positions={k: replace(v, mark_price=None) for k, v in told.positions.items()})
+
+        port.account = markless  # type: ignore[method-assign] # as some venues are for a while
+        await asyncio.sleep(30)
+
+    scene = tell(Scene, story)
+    alarms = [(case, what, detail) for case, what, detail, _ in scene.journal.alarms()]
+    assert alarms == [("p extended", "unwatched", "extended tells no mark price of BTCUSDT")]
+    assert (scene.intents(), [scene.held(name) for name in scene.names]) == ([], [Decimal("0.5"), Decimal("-0.5"), 0])
