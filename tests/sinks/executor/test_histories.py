@@ -112,7 +112,7 @@ def play(life: Life) -> Scene:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     windows = {"outage": life.away, "stream_gap": life.gap}
     faults = {
-        name: ([lasting(kind, at) for kind, at in windows.items() if at and at[0] == number], life.rates[name])
+        name: ([lasting(kind, at) for kind, at in windows.items() if at and at[0] == number], life.rates.get(name, {}))
         for number, name in enumerate(life.names)
     }
     with VirtualTime() as time:
