@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from typer.main import get_command
 
 from flows.cli import app
+from flows.configuration import load
 from flows.health import Health, HealthPage
 from flows.metrics import described
 from flows.settings import HealthSettings, Settings
@@ -86,6 +87,14 @@ SCHEMA = {
                 "security_opt": TEXTS,
                 "environment": {"type": "object", "additionalProperties": {"type": "string"}},
                 "command": {"type": "array", "items": TEXT},
+                "profiles": TEXTS,
+                "env_file": {
+                    "type": "array",
+                    "items": {
+                        "type": "object", "properties": {"path": TEXT, "required": {"type": "boolean"}},
+                        "required": ["path"], "additionalProperties": False,
+                    },
+                },
                 "volumes": TEXTS, "networks": TEXTS, "secrets": TEXTS, "ports": TEXTS,
                 "depends_on": {
                     "type": "object",
@@ -152,7 +161,7 @@ def complaint(words: list[str]) -> str:
 def test_the_stack_is_what_compose_reads() -> None:
     errors = [f"{'/'.join(map(str, e.path))}: {e.message}" for e in Draft202012Validator(SCHEMA).iter_errors(COMPOSE)]
     assert errors == []
-    assert set(SERVICES) == {"kafka", "topics", *WORKERS, "prometheus", "grafana"}
+    assert set(SERVICES) == {"kafka", "topics", *WORKERS, "executor", "prometheus", "grafana"}
 
 
 def test_a_slip_in_the_stack_is_noticed() -> None:
@@ -198,7 +207,10 @@ def test_every_setting_of_the_stack_exists() -> None:
     named = {name for service in SERVICES.values() for name in service.get("environment", {})}
     named |= set(re.findall(r"\b(BREAKWATER_\w+)=", DOCKERFILE))
     ours = sorted(name.removeprefix("BREAKWATER_").lower() for name in named if name.startswith("BREAKWATER_"))
-    assert {"data_dir", "health__host", "health__port", "health__token", "kafka__bootstrap", "log__format"} == set(ours)
+    assert set(ours) == {
+        "data_dir", "executor__mode", "health__host", "health__port", "health__token", "kafka__bootstrap",
+        "log__format",
+    }  # fmt: skip
     for name in ours:
         section, _, key = name.partition("__")
         field = Settings.model_fields.get(section)
@@ -217,10 +229,27 @@ def test_a_service_runs_a_command_that_would_begin(service: str) -> None:
     assert command[:2] == (["topics", "create"] if service == "topics" else ["worker", service])
 
 
+def test_the_executor_is_asked_for_and_what_its_file_names_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is copied it sends nothing: no account is in use and the limits are 0."""
+    service = SERVICES["executor"]
+    assert (service["profiles"], service["command"]) == (["executor"], ["executor", "run"])
+    assert complaint([*service["command"], "--live"]) == ""
+    (file,) = service["env_file"]
+    lines = (DOCKER / f"{file['path']}.example").read_text().splitlines()
+    told = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    executor = load().settings.executor
+    assert list(executor.accounts.enabled()) == []
+    assert (executor.limits.order_usd, executor.limits.total_usd) == (0, 0)
+    secrets = {s for v in ("aster", "okx") for s in getattr(executor.accounts, v).secrets(v)}
+    assert {name for name in told if not name.startswith("BREAKWATER_")} == secrets
+
+
 def test_commands_of_the_readme_would_begin() -> None:
     shown = re.findall(r"exec \w+ breakwater (.+)$", (DOCKER / "README.md").read_text(), re.MULTILINE)
-    assert len(shown) == 2
-    assert [complaint(shlex.split(command)) for command in shown] == ["", ""]
+    assert len(shown) == 3
+    assert [complaint(shlex.split(command)) for command in shown] == ["", "", ""]
 
 
 def test_the_image_is_locked_checked_and_without_rights() -> None:
