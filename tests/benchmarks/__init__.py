@@ -21,7 +21,7 @@ BENCHMARKS = (
     "executor",
 )
 
-ON_REQUEST = ("history100m", "hops", "catchup", "kills")
+ON_REQUEST = ("history100m", "hops", "catchup", "kills", "quix")
 """Run where named only: they take many minutes, gigabytes, or a broker."""
 
 

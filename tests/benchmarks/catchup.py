@@ -28,21 +28,22 @@ def catchup(*, quick: bool) -> list[Row]:
     with TemporaryDirectory() as directory, own_broker(Path(directory)) as broker:
         bus = bus_of(broker, "full", PARTITIONS)
         feed(bus, frames(events, seed=5))
-        alone = {name: _run(bus, Path(directory) / "alone", name) for name in SOURCES}
+        alone = {name: caught_up(bus, Path(directory) / "alone", name) for name in SOURCES}
         for name, topic in SOURCES.items():
             messages, bare = _bare(bus, topic)
             told, rate = f"bare client reading {messages / bare:,.0f} messages/s", messages / alone[name]
             target = Target("≥", 0.6, "ratio")
             found.append(row(f"{name}: messages/s", rate, "1/s", target, baseline=told, ratio=bare / alone[name]))
         for name in reversed(SOURCES):  # what one tells again must not be what the next reads
-            two = _run(bus, Path(directory) / "two", name, "--workers", "2")
+            two = caught_up(bus, Path(directory) / "two", name, "--workers", "2")
             ratio = alone[name] / two
             target = Target("≥", 1.7, "ratio")
             found.append(row(f"{name}: two processes", two, "s", target, baseline="one process", ratio=ratio))
     return found
 
 
-def _run(bus: Bus, directory: Path, name: str, *options: str) -> float:
+def caught_up(bus: Bus, directory: Path, name: str, *options: str) -> float:
+    """Seconds a worker needs for what its topics hold, start-up apart."""
     directory.mkdir(exist_ok=True)
     with workers(bus, directory) as pipeline:
         return _took(pipeline, name, *options)
@@ -55,6 +56,15 @@ def _took(pipeline: Workers, name: str, *options: str) -> float:
     times = [json.loads(line)["timestamp"] for line in pipeline.log(name).read_text().splitlines() if "at work" in line]
     began = datetime.fromisoformat(re.sub("Z$", "+00:00", times[-1])).timestamp()
     return max(ended / 1e9 - began, 1e-3)
+
+
+def messages_in(bus: Bus, topic: Topic, partitions: int) -> int:
+    """How many a topic holds."""
+    reader = Consumer(bus.client(CONSUMER))
+    places = [TopicPartition(bus.name(topic), number) for number in range(partitions)]
+    total = sum(reader.get_watermark_offsets(place, timeout=10)[1] for place in places)
+    reader.close()
+    return int(total)
 
 
 def _bare(bus: Bus, topic: Topic) -> tuple[int, float]:
