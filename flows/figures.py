@@ -126,8 +126,8 @@ class Figures:
             long_usd_minute=float(minute[LONG_USD]) / MICRO,
             short_usd_minute=float(minute[SHORT_USD]) / MICRO,
             adl_events=self.adl,
-            market=_asset_view(MARKET, market),
-            assets=[_asset_view(name, look) for name, look in busiest],
+            market=self._asset(MARKET, market),
+            assets=[self._asset(name, look) for name, look in busiest],
             feeds=[self._feed(figures, now) for figures in self._feeds()],
             signals=list(self._recent),
             cascades=[*self._open.values(), *self._closed],
@@ -146,6 +146,16 @@ class Figures:
         looks.sort(key=lambda item: -int(item[1].sums[_MINUTE][LONG_USD] + item[1].sums[_MINUTE][SHORT_USD]))
         return looks[:_SHOWN_ASSETS]
 
+    def _asset(self, name: str, look: Look) -> AssetView:
+        windows = [
+            WindowView(int(w[LONG_N] + w[SHORT_N]), float(w[LONG_USD]) / MICRO, float(w[SHORT_USD]) / MICRO)
+            for w in look.sums
+        ]
+        rules = self._detector.rules
+        deciding = next((model.name for model in rules.models_of(name) if model.horizon == rules.horizon), "")
+        floor, chance = bool(look.sums[-1][FLOOR_USD]), look.probability.get(deciding)
+        return AssetView(name, look.level, look.score, windows, floor, look.heat, chance)
+
     def _feed(self, figures: FeedFigures, now: int) -> FeedView:
         exchange = self._exchanges[figures.venue]
         last_event = self._last_event.get(figures.venue)
@@ -163,11 +173,3 @@ class Figures:
             frame_age=(now - figures.last_frame) / SECOND if figures.last_frame else None,
             event_age=(now - last_event) / SECOND if last_event else None,
         )
-
-
-def _asset_view(name: str, look: Look) -> AssetView:
-    windows = [
-        WindowView(int(w[LONG_N] + w[SHORT_N]), float(w[LONG_USD]) / MICRO, float(w[SHORT_USD]) / MICRO)
-        for w in look.sums
-    ]
-    return AssetView(name, look.level, look.score, windows, bool(look.sums[-1][FLOOR_USD]))

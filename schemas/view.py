@@ -25,6 +25,10 @@ class AssetView(Struct, frozen=True):
     windows: list[WindowView]
     """In the order of ``schemas.cascades.WINDOWS``."""
     floor: bool
+    heat: float = 1.0
+    """How many times as fast as usual events come."""
+    probability: float | None = None
+    """Of the USD threshold within the horizon the levels look at; ``None`` without a model."""
 
 
 class FeedView(Struct, frozen=True):

@@ -93,6 +93,18 @@ def share(score: float) -> str:
     return f"{score:.2f}"[1:] if score < 0.995 else "1.0"
 
 
+def heat(times: float) -> str:
+    """How much faster than usual, as ``×3.2``, ``×41``; nothing where it is not."""
+    if times < 1.05:
+        return ""
+    return f"×{times:.1f}" if times < 9.95 else f"×{min(times, 999):.0f}"
+
+
+def chance(probability: float | None) -> str:
+    """A probability as ``12 %``; nothing where no model says one."""
+    return "" if probability is None else f"{probability:.0%}".replace("%", " %")
+
+
 def level(name: Level) -> Text:
     """Glyph, word and colour; the word suffices."""
     glyph, style = _LEVELS[name]

@@ -64,9 +64,11 @@ def _width(text: Text) -> int:
 def _name(asset: AssetView, lines: int) -> tuple[Text, Text]:
     name = Text(figures.asset(asset.asset), "bold")
     level = figures.level(asset.level)
+    known = [figures.share(asset.score), figures.heat(asset.heat), figures.chance(asset.probability)]
+    told = " ".join(filter(None, known))
     if lines == 1:
-        return name, level.append(f" {figures.share(asset.score)}")
-    return name.append("\nl/s $", "dim not bold"), level.append(f"\nscore {figures.share(asset.score)}", "dim")
+        return name, level.append(f" {told}")
+    return name.append("\nl/s $", "dim not bold"), level.append(f"\nscore {told}", "dim")
 
 
 def window_text(window: WindowView, *, floor: bool, lines: int = 1) -> Text:

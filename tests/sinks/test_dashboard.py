@@ -25,7 +25,7 @@ from schemas.records import VENUES, Coverage, FeedState
 from schemas.view import AssetView, FeedView, PaperView, PipelineView, SignalView, WindowView
 from sinks.dashboard import Dashboard, figures, render, screenshot, summary
 from sinks.dashboard.screen import shares
-from sinks.dashboard.tables import venues
+from sinks.dashboard.tables import venues, windows
 from sinks.dashboard.terminal import line
 
 NOON = 1_790_000_000_123_000_000
@@ -128,6 +128,22 @@ def test_floors_are_marked_and_only_floors() -> None:
     exact = busy(floor=False)
     exact = msgspec.structs.replace(exact, feeds=[feed("bybit", "subscribed", "complete")])
     assert "≥" not in drawn(exact, 120, 40)
+
+
+def _drawn(assets: list[AssetView], width: int) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width).print(windows(assets, width))
+    return out.getvalue()
+
+
+def test_what_is_faster_than_usual_and_how_likely_more_is_stand_beside_the_score() -> None:
+    hot = msgspec.structs.replace(asset("BTC", "ALERT"), heat=3.24, probability=0.123)
+    calm = msgspec.structs.replace(asset("ETH", "NONE"), heat=1.04)
+    wide = _drawn([hot, calm], 160)
+    assert "ALERT .51 ×3.2 12 %" in wide
+    assert wide.count("×") == wide.count(" %") == 1
+    assert "score .51 ×3.2 12 %" in _drawn([hot, calm], 90)
+    assert (figures.heat(41.4), figures.heat(2e6), figures.chance(0.004)) == ("×41", "×999", "0 %")
 
 
 def test_live_is_not_simulated() -> None:
