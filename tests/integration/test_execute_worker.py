@@ -12,6 +12,7 @@ from time import sleep
 import msgspec
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from schemas.bus import Bus
 from schemas.cascades import COMPONENTS, MARKET, Signal
@@ -99,6 +100,12 @@ class Desk:
             for number in range(times):
                 journal.set_control("ACTIVE", f"{number} of {times}")
 
+    def hear(self, *names: str) -> None:
+        """What a private stream of the executor told, about nothing that is held."""
+        with Journal(self.path) as journal:
+            for name in names:
+                assert journal.keep_event(replace(notice(), event_id=name, instrument="SOLUSDT", asset="SOL"))
+
     def ask(self, question: Callable[[Journal], object]) -> object:
         with Journal(self.path) as journal:
             return question(journal)
@@ -122,11 +129,14 @@ def test_each_cause_is_one_intent_and_each_report_arrives_once_though_the_worker
         until(lambda: len(desk.ask(Journal.intents)) == 2, 20)  # type: ignore[arg-type] # a list
         until(lambda: len(desk.ask(lambda j: j.hints(system_clock()))) >= 3, 20)  # type: ignore[arg-type] # likewise
         desk.do(2500)
+        desk.hear("heard before")
         pipeline.kill("execute")
+        desk.hear("heard between")
         tell(bus, *causes)
         begin(pipeline)
         tell(bus, *causes)
         desk.do(50)
+        desk.hear("heard after")
         assert pipeline.stop("execute") == 0
         pipeline.finish("archive")
     with Journal(desk.path) as journal:
@@ -138,6 +148,8 @@ def test_each_cause_is_one_intent_and_each_report_arrives_once_though_the_worker
         written = journal.reports(limit=1_000_000)
     assert_all_arrived(bus, written)
     assert_all_are_kept(tmp_path / "data", written)
+    heard = rows(tmp_path / "data", "SELECT event_id FROM account_events WHERE asset = 'SOL' ORDER BY event_id")
+    assert heard == [("heard after",), ("heard before",), ("heard between",)]
 
 
 def begin(pipeline: Workers) -> None:
