@@ -28,7 +28,6 @@ from sinks.executor.executor import Executor
 from sinks.executor.journal import EVERY, Journal
 from tests.benchmarks.figures import Row, Target, row
 from tests.connectors.venues.benches import ACCOUNT, VENUES, engine
-from tests.integration.executor_process import ports
 from tests.sinks.executor.scenes import BTC, DESK, MARK, Scene
 
 HELD = Decimal(10)
@@ -65,13 +64,15 @@ def _timed(work: Callable[[], object]) -> float:
 
 async def _wire(path: Path, count: int) -> list[Row]:
     """Small pieces of the first leg are liquidated one after the other; each is followed by one order."""
-    venues, faces = {}, []
+    venues, faces, connections = {}, [], []
     for name, sign in (("aster", 1), ("hyperliquid", -1)):
         symbol, make, _ = VENUES[name]
         venues[name] = engine(name, symbol, ())
         venues[name].open(ACCOUNT, Decimal(1_000_000))
         venues[name].grant(ACCOUNT, symbol, HELD * sign)
-        faces.append(make(venues[name])[0])
+        face, connect = make(venues[name])
+        faces.append(face)
+        connections.append(connect)
     async with faces[0], faces[1]:
         journal = Journal(path)
         legs = [
@@ -80,7 +81,11 @@ async def _wire(path: Path, count: int) -> list[Row]:
         ]
         journal.add_pair(Pair(pair="p", asset="ETH", legs=(legs[0], legs[1]), opened=system_clock() - 60 * SECOND))
         journal.claim()
-        made = desk.executor(ExecutorSettings(), journal, ports(faces[0].endpoints, faces[1].endpoints))
+        ports = {
+            name: [connect(face, 2.0, None) for _ in range(2)]
+            for name, face, connect in zip(venues, faces, connections, strict=True)
+        }
+        made = desk.executor(ExecutorSettings(), journal, ports)
         sent = _stamped(made)
         running = asyncio.ensure_future(made.run())
         await made.ready.wait()
