@@ -16,11 +16,12 @@ class _Partition(StatelessSinkPartition[OrderIntent | Hint]):
         self._journal = Journal(path)
 
     def write_batch(self, items: list[OrderIntent | Hint]) -> None:
-        for item in items:
-            if isinstance(item, Hint):
-                self._journal.keep_hint(item)
-            else:
-                self._journal.insert_intent(item)
+        with self._journal.together():
+            for item in items:
+                if isinstance(item, Hint):
+                    self._journal.keep_hint(item)
+                else:
+                    self._journal.insert_intent(item)
 
     def close(self) -> None:
         self._journal.close()

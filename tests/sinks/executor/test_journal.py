@@ -14,6 +14,7 @@ from schemas.orders import Fill, Order, OrderIntent, SignedRequest
 from schemas.pairs import Hint, Leg, Pair
 from sinks.executor.attempts import Attempt
 from sinks.executor.journal import Journal
+from sinks.executor.sink import JournalSink
 
 
 def clock() -> int:
@@ -271,3 +272,17 @@ def test_an_older_journal_is_given_what_it_lacks_and_a_newer_one_is_refused(tmp_
         journal._db.execute("PRAGMA user_version = 3")
     with pytest.raises(JournalError, match="has tables of version 3, this program knows 2"):
         Journal(tmp_path / "j", clock)
+
+
+def test_a_batch_of_the_sink_is_durable_by_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    partition = JournalSink(tmp_path / "j").build("journal", 0, 1)
+    hint = replace(HINT, until=1 << 62)
+    with Journal(tmp_path / "j", clock) as journal:
+        synced = commits(journal, monkeypatch)
+        partition.write_batch([intent(), intent(), hint, hint])
+        assert synced == [0]
+        assert ([i.order for i in journal.intents()], journal.hints(0)) == ([intent()], [hint])
+        before = journal.reports()
+        partition.write_batch([intent(), hint])
+        assert journal.reports() == before
+    partition.close()
