@@ -29,8 +29,10 @@ def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     worker = Worker.begin("execute", config, bounded=bounded)
     path = desk.journal_path(worker.settings)
     flow = Dataflow("execute")
-    source = worker.source([SIGNALS, ACCOUNT, LIQUIDATIONS, MARKET, FEEDS], start="end")
-    arrivals = op.input("told", flow, source)
+    told = op.input("told", flow, worker.source([SIGNALS, ACCOUNT, LIQUIDATIONS, MARKET], start="end"))
+    # From the beginning: what a feed last said holds until it says something else.
+    feeds = op.input("feeds", flow, worker.source([FEEDS]))
+    arrivals = op.merge("arrivals", told, feeds)
     noticing = Noticing(worker.bus, path, desk.detector(worker.settings.executor, {}), worker.clock)
     intents = op.flat_map("notice", arrivals, noticing.read)
     op.output("journal", intents, JournalSink(path))

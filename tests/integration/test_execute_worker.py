@@ -122,10 +122,10 @@ def test_each_cause_is_one_intent_and_each_report_arrives_once_though_the_worker
     bus = broker.bus_with()
     desk = Desk(tmp_path / "data" / "executor" / "journal.sqlite")
     with workers(bus, tmp_path) as pipeline:
+        tell(bus, FeedStatus("hyperliquid", "closes", "silent", "", system_clock()))
         begin(pipeline)
         causes = (notice(), signal())
-        silent = FeedStatus("hyperliquid", "closes", "silent", "", system_clock())
-        tell(bus, *causes, *causes, close(), silent)
+        tell(bus, *causes, *causes, close())
         until(lambda: len(desk.ask(Journal.intents)) == 2, 20)  # type: ignore[arg-type] # a list
         until(lambda: len(desk.ask(lambda j: j.hints(system_clock()))) >= 3, 20)  # type: ignore[arg-type] # likewise
         desk.do(2500)
