@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import bytewax.operators as op
+import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSource, run_main
 from msgspec.structs import replace
@@ -13,12 +14,14 @@ from msgspec.structs import replace
 from flows.domain.detection import Detector
 from flows.noticing import Noticing
 from flows.outbox import CountedReports, OutboxSource
+from schemas.batches import Batch, Names
 from schemas.bus import Bus
 from schemas.cascades import COMPONENTS, Signal
 from schemas.clock import SECOND
+from schemas.codec import CloseDecoder, encode
 from schemas.orders import Account, Known, OrderIntent
 from schemas.pairs import Hint, Leg, Pair
-from schemas.records import AccountEvent, MarkPrice
+from schemas.records import AccountEvent, FeedStatus, Funding, Liquidation, MarkPrice, OpenInterest
 from sinks.executor.journal import Journal
 from sinks.executor.sink import JournalSink
 from tests.flows.test_metrics import value
@@ -143,3 +146,65 @@ def test_hints_stand_in_the_journal_beside_the_intents(tmp_path: Path) -> None:
     with Journal(path) as kept:
         assert kept.hints(NOW) == [hint]
         assert [i.order.reason for i in kept.intents()] == ["LIQUIDATION_ASTER"]
+
+
+CLOSE = Liquidation(
+    event_id="00000000000000aa", venue="aster", instrument="BTCUSDT", asset="BTC", position="long",
+    cause="liquidation", price=59_000.0, price_kind="fill", quantity=2.0, notional_usd=118_000.0, event_time=NOW,
+    receive_time=NOW, coverage="complete", backfill=False, time_source="venue",
+)  # fmt: skip
+
+
+def batch(*closes: Liquidation) -> Batch:
+    instruments, assets = Names(), Names()
+    columns, faults = CloseDecoder(instruments, assets).columns([encode(close).value for close in closes])
+    assert not faults
+    return Batch(columns, instruments, assets)  # type: ignore[arg-type] # looked up by code, as a list is
+
+
+@pytest.mark.parametrize(
+    ("told", "kinds"),
+    [
+        (CLOSE, {"alert"}),
+        (replace(CLOSE, quantity=0.5), {"urgent"}),
+        (replace(CLOSE, position="short"), set()),
+        (replace(CLOSE, venue="bybit"), set()),
+        (replace(CLOSE, asset="ETH"), set()),
+        (replace(CLOSE, backfill=True), set()),
+        (replace(CLOSE, receive_time=NOW - 31 * SECOND), set()),
+    ],
+)
+def test_public_closes_where_a_leg_is_become_hints(tmp_path: Path, told: Liquidation, kinds: set[str]) -> None:
+    detector = Detector({})
+    Noticing(Bus("127.0.0.1:1"), journal(tmp_path), detector, lambda: NOW).closes(batch(*[told] * 300))
+    assert {(hint.venue, hint.what) for hint in detector.hints.news()} == {("aster", kind) for kind in kinds}
+
+
+def test_open_interest_funding_and_feeds_become_hints_and_no_intent(tmp_path: Path) -> None:
+    detector = Detector({})
+    made = Noticing(Bus("127.0.0.1:1"), journal(tmp_path), detector, lambda: NOW)
+    told = [
+        OpenInterest("lighter", "1", "BTC", 100.0, None, NOW, NOW),
+        OpenInterest("lighter", "1", "BTC", 90.0, None, NOW, NOW),
+        Funding("aster", "BTCUSDT", "BTC", 0.002, 8.0, 0.0, None, NOW, NOW),
+        FeedStatus("hyperliquid", "public", "unreachable", "", NOW),
+    ]
+    assert [intent for record in told for intent in made.notice(record)] == []
+    assert {(hint.venue, hint.what) for hint in detector.hints.news()} == {
+        ("lighter", "alert"), ("aster", "alert"), ("hyperliquid", "closed"), ("hyperliquid", "urgent"),
+    }  # fmt: skip
+
+
+def test_the_next_process_takes_back_what_the_last_one_said(tmp_path: Path) -> None:
+    path = journal(tmp_path)
+    with Journal(path, lambda: NOW) as kept:
+        source = "feed public"
+        kept.keep_hint(
+            Hint(venue="aster", what="closed", source=source, until=NOW + 600 * SECOND, reason="feed public is silent")
+        )
+        detector = Detector({})
+        made = Noticing(Bus("127.0.0.1:1"), path, detector, lambda: NOW)
+        made.notice(FeedStatus("aster", "public", "subscribed", "", NOW))
+        (hint,) = detector.hints.news()
+        assert kept.keep_hint(hint)
+        assert kept.hints(NOW) == []
