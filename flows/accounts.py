@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import SecretStr
@@ -22,6 +23,7 @@ from connectors.venues.extended_wire import StarkMarket
 from connectors.venues.hyperliquid import HyperliquidPort
 from connectors.venues.lighter import LighterPort
 from connectors.venues.lighter_keys import Learned
+from connectors.venues.lighter_native import NativeSigner, load
 from connectors.venues.lighter_wire import LighterSigner
 from flows.settings import ExecutorSettings
 from flows.settings.accounts import (
@@ -178,6 +180,8 @@ def _lighter(opened: Opening, contracts: Sequence[Instrument]) -> list[DeskPort]
 
 
 def _signer(said: LighterAccount, number: int, key: SecretStr) -> LighterSigner:
+    if said.signer.endswith((".so", ".dylib", ".dll")):
+        return NativeSigner(load(Path(said.signer)), said.index or 0, number, key)
     module, _, name = said.signer.partition(":")
     try:
         factory: Callable[[int, int, SecretStr], LighterSigner] = getattr(import_module(module), name)

@@ -193,7 +193,10 @@ class LighterPort:
             "ExpiredAt": valid_until // MILLISECOND,
             "Nonce": nonce,
         }
-        body = urlencode({"tx_type": kind, "tx_info": key.signer.sign(kind, transaction)}).encode()
+        signed = key.signer.sign(kind, transaction)
+        # The venue's own signer sets the end itself.
+        until = max(valid_until, json.loads(signed)["ExpiredAt"] * MILLISECOND)
+        body = urlencode({"tx_type": kind, "tx_info": signed}).encode()
         return SignedRequest(
             venue="lighter",
             instrument=instrument,
@@ -202,7 +205,7 @@ class LighterPort:
             path=_SEND,
             body=body,
             nonce=nonce,
-            valid_until=valid_until,
+            valid_until=until,
         )
 
     async def send(self, request: SignedRequest) -> Outcome:

@@ -28,9 +28,9 @@ def _wallet(text: str) -> str:
     return text
 
 
-def _factory(text: str) -> str:
-    if text and not re.fullmatch(r"\w+(\.\w+)*:\w+", text):
-        raise ValueError(f"{text!r} names no function: write package.module:function")
+def _signer(text: str) -> str:
+    if text and not re.fullmatch(r"\w+(\.\w+)*:\w+|.+\.(so|dylib|dll)", text):
+        raise ValueError(f"{text!r} names neither a library, signer.so, nor a function, package.module:function")
     return text
 
 
@@ -116,9 +116,9 @@ class LighterAccount(AccountSettings):
         tuple[Annotated[int, Field(ge=2, le=254)], ...], BeforeValidator(listed), Field(min_length=2, max_length=2)
     ] = (4, 5)
     """Two of its API keys: one for what can wait, one for emergencies. Each numbers its transactions by itself."""
-    signer: Annotated[str, AfterValidator(_factory)] = ""
-    """What signs, as package.module:function; it is given the account's number, the API key's number and the private
-    key, and gives an object with the methods of LighterSigner. The venue's own signer is no part of Breakwater."""
+    signer: Annotated[str, AfterValidator(_signer)] = ""
+    """What signs: the library that comes with the venue's lighter-sdk 1.1.8, such as lighter-signer-linux-amd64.so; or
+    package.module:function, which makes a LighterSigner of the account's number, the key's number and the key."""
 
     def secrets(self, venue: str) -> tuple[str, ...]:  # noqa: ARG002 - as every account
         """The names of its secrets."""

@@ -110,7 +110,10 @@ class LighterFace(Face):
         kind, transaction = int(fields["tx_type"]), msgspec.json.decode(fields["tx_info"])
         if kind not in _FIELDS:
             raise Malformed("fields", f"transaction type {kind} is not taken here")
-        only(transaction, (*_FIELDS[kind], *_ALWAYS))
+        # The venue's own signer says so, where others would be given a share of the fee.
+        if transaction.get("L2TxAttributes") is not None:
+            raise Malformed("fields", "attributes are not taken here")
+        only(transaction, (*_FIELDS[kind], *_ALWAYS), ("L2TxAttributes",))
         if transaction["AccountIndex"] != self._index or not self._check(kind, transaction):
             raise Malformed("signature", "invalid signature")
         envelope = Envelope(
