@@ -170,7 +170,9 @@ class Detector:
                 self._hint(told.venue, "urgent" if alike else "alert", "closes", told.receive_time, what, pair.now)
 
     def marked(self, mark: MarkPrice, pair: PairSight) -> list[OrderIntent]:
-        """A leg's contract has a new mark: how near is its liquidation price now?"""
+        """A leg's contract has a new mark: how near is its liquidation price now? One told late is none."""
+        if pair.now - mark.receive_time > self.policy.signal_age:
+            return []
         legs = [_at_mark(leg, mark) if _same(leg, mark) else leg for leg in pair.legs]
         pair = replace(pair, legs=(legs[0], legs[1]))
         self._restless(pair)

@@ -225,6 +225,14 @@ def test_a_live_mark_is_compared_before_the_account_is_read_again() -> None:
     assert [i.reason for i in Detector({}).marked(mark(106.0, venue="lighter"), pair)] == ["MARGIN"]
 
 
+def test_a_mark_told_late_is_none() -> None:
+    pair = sight(leg("aster", "1", "90"), leg("lighter", "-1"))
+    late = replace(mark(91.0), receive_time=NOW - 6 * SECOND)
+    detector = Detector({})
+    assert (detector.marked(late, pair), detector.about("aster", NOW)) == ([], "")
+    assert detector.marked(replace(late, receive_time=NOW - 5 * SECOND), pair) != []
+
+
 def test_a_live_mark_says_nothing_of_an_account_nobody_reads() -> None:
     old = sight(leg("aster", "1", "90", reachable=False), leg("lighter", "-1"))
     assert Detector({}).marked(mark(91.0), old) == []
