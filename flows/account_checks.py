@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from connectors.instruments import snapshot
 from connectors.venues.access import AccountModes, ReadPermission
+from connectors.venues.ccxt_venues import CCXT_VENUES
 from connectors.venues.transport import told_time
 from flows.accounts import DeskPort, endpoints, opening, ports
 from flows.contracts import contracts
@@ -63,14 +64,15 @@ async def _examined(settings: Settings, venue: str, account: AccountSettings, cl
 
 
 def _names(settings: Settings, venue: str) -> list[str]:
-    """The contracts that are wanted there; where none is, the first the venue is known for."""
+    """The contracts that are wanted there; where none is and one is needed to ask, the first the venue is known for."""
     path = journal_path(settings)
     pairs: list[Pair] = []
     if path.exists():
         with Journal(path) as journal:
             pairs = journal.pairs()
     named = [leg.instrument for pair in pairs for leg in pair.legs if leg.venue == venue]
-    return named or [snapshot(venue)[0].instrument]
+    needed = [snapshot(venue)[0].instrument] if venue in {"lighter", *CCXT_VENUES} else []
+    return named or needed
 
 
 async def _skew(subject: str, base: str, clock: Clock) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,6 +52,25 @@ def run(
     settings = settings_of(ctx, data_dir=data_dir)
     log(settings, settings.data_dir, view=False)
     asyncio.run(run_executor(settings, duration, live=live))
+    return 0
+
+
+@executor_app.command()
+def rehearse(
+    first: Annotated[str, typer.Argument(metavar="FIRST", help="aster, extended or hyperliquid: long there.")],
+    second: Annotated[str, typer.Argument(metavar="SECOND", help="Another one: short there.")],
+    env: Annotated[Path, typer.Option(metavar="FILE", help="Where settings and keys are written.")] = Path(
+        "rehearsal.env"
+    ),
+) -> int:
+    """Two venues on this machine with a pair to practise on; takes orders from its terminal what is to happen there."""
+    import asyncio
+    import sys
+
+    from flows.rehearsal import Rehearsal
+    from schemas.clock import system_clock
+
+    asyncio.run(Rehearsal(first, second, system_clock).run(env, sys.stdin.readline, say))
     return 0
 
 
