@@ -16,6 +16,7 @@ from flows.settings.accounts import AccountSettings
 from flows.shadow import Withholding
 from schemas.clock import SECOND, Clock, steady_clock
 from schemas.errors import BreakwaterError, SettingsError, UsageError
+from schemas.orders import Order
 from schemas.pairs import Pair
 from sinks.executor.journal import Journal
 from sinks.executor.rules import Gate
@@ -96,7 +97,7 @@ class _Accounts:
 
     async def run(self) -> None:
         """Until cancelled; anew whenever a pair has brought a contract nobody here knew."""
-        wanted = wanted_contracts(self._said, self._journal.pairs())
+        wanted = wanted_contracts(self._said, self._journal.pairs(), self._under_way())
         at = await self._open(wanted)
         while True:
             try:
@@ -140,9 +141,14 @@ class _Accounts:
             return {}
         known = dict(self._said.accounts.enabled())
         pairs = [p for p in self._journal.pairs() if all(leg.venue in known for leg in p.legs)]
-        now = wanted_contracts(self._said, pairs)
+        now = wanted_contracts(self._said, pairs, self._under_way())
         news = any(names - wanted.get(venue, frozenset()) for venue, names in now.items())
         return now if news and not self._journal.intents() else {}
+
+    def _under_way(self) -> list[Order]:
+        """Orders that may have to be looked up, cancelled or undone, whatever became of pair and settings."""
+        living = [intent.order.intent_id for intent in self._journal.intents()]
+        return [attempt.order for attempt in [*self._journal.attempts(living), *self._journal.unsettled()]]
 
     async def _following(self, wanted: Wanted) -> Ports | None:
         try:
@@ -164,8 +170,8 @@ class _Accounts:
             log.warning("shadow: accounts are read, nothing is sent", **told)
 
 
-def wanted_contracts(said: ExecutorSettings, pairs: Iterable[Pair]) -> Wanted:
-    """Names of the contracts of pairs and of hedges, by venue.
+def wanted_contracts(said: ExecutorSettings, pairs: Iterable[Pair], orders: Iterable[Order] = ()) -> Wanted:
+    """Names of the contracts of pairs, of hedges and of orders, by venue.
 
     :raises SettingsError: no account is in use, or none where one of them is.
     """
@@ -176,6 +182,7 @@ def wanted_contracts(said: ExecutorSettings, pairs: Iterable[Pair]) -> Wanted:
         )
     named = [(f"pair {p.pair} has a leg at", leg.venue, leg.instrument) for p in pairs for leg in p.legs]
     named += [(f"executor.hedges puts {asset} at", *key) for asset, keys in hedges(said).items() for key in keys]
+    named += [(f"order {order.client_id} of the journal is at", order.venue, order.instrument) for order in orders]
     found: dict[str, frozenset[str]] = {}
     for what, venue, instrument in named:
         if venue not in known:

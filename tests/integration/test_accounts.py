@@ -84,6 +84,10 @@ class Desk:
         with self.journal() as journal:
             return [intent.detail for intent in journal.intents(EVERY)]
 
+    def alarms(self) -> set[str]:
+        with self.journal() as journal:
+            return {what for _, what, _, _ in journal.alarms()}
+
     def liquidate(self, quantity: str) -> None:
         self.venues[self.names[0]].liquidate(ACCOUNT, VENUES[self.names[0]][0], Decimal(quantity))
 
@@ -309,5 +313,26 @@ def test_doctor_reads_the_other_accounts_too(tmp_path: Path) -> None:
             ):
                 assert line in output, output
             assert d.orders() == []
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_a_venue_that_is_away_at_the_start_keeps_nobody_from_watching_the_other(tmp_path: Path) -> None:
+    """Its contracts are known from the last time; its silence is an alarm, and closes nothing by itself."""
+    names = ("hyperliquid", "aster")
+
+    async def story() -> None:
+        async with desk(tmp_path, "live", names) as d:
+            async with d.process("--live"):
+                pass
+            await d.faces["hyperliquid"].stop()
+            seen = len(d.faces["aster"].seen)
+            async with d.process("--live", ready=False) as child:
+                await d.until(lambda: d.alarms() == {"outage"})
+                assert child.returncode is None
+                assert len(d.faces["aster"].seen) > seen
+            assert d.states() == []
+            assert d.held("aster") == -HELD
 
     asyncio.run(story())
