@@ -16,10 +16,11 @@ from flows.settings import ExecutorSettings, Settings
 from schemas.clock import MINUTE, Clock, seconds, steady_clock
 from schemas.errors import SettingsError
 from schemas.orders import OrderIntent, VenuePort
-from schemas.pairs import Pair
+from schemas.pairs import Mode, Pair
 from sinks.executor.budget import Budget
 from sinks.executor.case import Ladder
 from sinks.executor.closing import Closing
+from sinks.executor.database import at_work
 from sinks.executor.emergency import Emergency
 from sinks.executor.executor import Executor
 from sinks.executor.journal import Journal
@@ -31,12 +32,22 @@ PAPER_ACCOUNT = "paper"
 _PAPER_USD = Decimal(1_000_000)
 
 
-def journal_path(settings: Settings) -> Path:
-    """Where the journal is: one for paper, one for looking, one for orders, so that nobody takes one for another."""
-    path, mode = settings.executor.journal, settings.executor.mode
+def journal_path(settings: Settings, mode: Mode | None = None) -> Path:
+    """Where the journal is: one for paper, one for looking, one for orders, so that nobody takes one for another.
+
+    :arg mode: another than that of the settings.
+    """
+    path, mode = settings.executor.journal, mode or settings.executor.mode
     if mode in {"shadow", "live"}:
         path = path.with_stem(f"{path.stem}-{mode}")
     return path if path.is_absolute() else settings.data_dir / path
+
+
+def others_at_work(settings: Settings) -> list[Mode]:
+    """Modes, other than that of the settings, with which an executor is at work here."""
+    modes: tuple[Mode, ...] = ("paper", "shadow", "live")
+    own = journal_path(settings)
+    return [mode for mode in modes if (path := journal_path(settings, mode)) != own and at_work(path)]
 
 
 def limits(settings: ExecutorSettings) -> Limits:

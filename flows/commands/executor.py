@@ -28,10 +28,14 @@ LegText = Annotated[
 
 
 def _journal(ctx: typer.Context, data_dir: object) -> Journal:
-    from flows.desk import journal_path
+    """That of the mode set; where an executor is at work with another mode, somebody may have meant that one."""
+    from flows.desk import journal_path, others_at_work
     from sinks.executor.journal import Journal
 
-    return Journal(journal_path(settings_of(ctx, data_dir=data_dir)))
+    settings = settings_of(ctx, data_dir=data_dir)
+    for mode in others_at_work(settings):
+        say(f"note: an executor is at work with mode {mode}; this is about mode {settings.executor.mode}")
+    return Journal(journal_path(settings))
 
 
 @executor_app.command()

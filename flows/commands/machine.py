@@ -57,6 +57,10 @@ def _secrets(settings: Settings) -> dict[str, Setting]:
 def config_check(ctx: typer.Context) -> int:
     """Say whether the settings can be used; exit code 2 where not."""
     found = configuration(ctx)
+    if any(found.settings.executor.accounts.enabled()):
+        from flows.accounts import accounts
+
+        accounts(found.settings.executor)
     changed = sum(setting.origin != "default" for setting in found.values.values())
     write(f"fine: {found.file or 'no file'}, {changed} of {len(found.values)} settings changed")
     return 0

@@ -25,6 +25,25 @@ from sinks.executor.tables import SCHEMA, VERSION
 _report = msgspec.json.Decoder(ExecutionReport).decode
 
 
+def at_work(path: Path) -> bool:
+    """Whether an executor holds the journal at ``path`` now."""
+    try:
+        held = os.open(_lock(path), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(held)
+    return False
+
+
+def _lock(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 class Database:
     """One file. Use it from one thread."""
 
@@ -69,7 +88,7 @@ class Database:
 
     def claim(self) -> int:
         """Become the one that sends. Raises JournalLocked where another process is."""
-        held = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        held = os.open(_lock(self.path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

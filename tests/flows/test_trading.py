@@ -144,3 +144,21 @@ def test_paper_shadow_and_live_each_have_a_journal(run: Run) -> None:
     assert sorted(p.name for p in Path("data/executor").glob("*.sqlite")) == [
         "journal-live.sqlite", "journal-shadow.sqlite", "journal.sqlite"
     ]  # fmt: skip
+
+
+def test_who_speaks_of_another_journal_than_that_at_work_is_told(run: Run) -> None:
+    """Somebody whose shell does not know the mode of the service would halt the wrong executor."""
+    held("live", "aster", "hyperliquid")
+    with Journal(Path("data/executor/journal-live.sqlite")) as journal:
+        assert "note" not in run("executor", "status")[1]
+        journal.claim()
+        told = "note: an executor is at work with mode live; this is about mode paper"
+        assert told in run("executor", "halt")[1]
+        assert run("executor", "status", MODE="live")[1].startswith("ACTIVE, epoch 1")
+        assert journal.control().state == "ACTIVE"
+
+
+def test_config_check_looks_at_accounts_too(run: Run) -> None:
+    assert run("config", "check", **ASTER)[0] == 0
+    code, output = run("config", "check", **{**ASTER, "ACCOUNTS__ASTER__USER": ""})
+    assert (code, "executor.accounts.aster is enabled without user" in output) == (2, True)
