@@ -49,10 +49,11 @@ async def run_executor(settings: Settings, duration: float | None, *, live: bool
         real = said.mode in {"shadow", "live"}
         running = _Accounts(said, journal, clock).run() if real else _on_paper(said, journal, clock)
         try:
-            async with asyncio.timeout(duration):
+            async with asyncio.timeout(duration) as limit:
                 await running
         except TimeoutError:
-            return
+            if not limit.expired():
+                raise
         except BaseExceptionGroup as group:
             _, unforeseen = group.split(BreakwaterError)
             raise unforeseen or _first(group) from None
