@@ -74,7 +74,7 @@ async def _wire(path: Path, count: int) -> list[Row]:
         faces.append(face)
         connections.append(connect)
     async with faces[0], faces[1]:
-        journal = Journal(path)
+        journal = Timed(path)
         legs = [
             Leg(venue=name, instrument=VENUES[name][0], quantity=HELD * sign)
             for name, sign in (("aster", 1), ("hyperliquid", -1))
@@ -102,11 +102,32 @@ async def _wire(path: Path, count: int) -> list[Row]:
         seen = [received.get(i.order.cause, i.order.detected) for i in journal.intents(EVERY)]
         journal.close()
     took = [(gone - noticed) / 1e6 for noticed, gone in zip(seen, sent, strict=False)]
+    syncs = [
+        sum(noticed < synced < gone for synced in journal.synced) for noticed, gone in zip(seen, sent, strict=False)
+    ]  # one for what was told and the intent, one for the order
     return [
         row("private notice → order to the socket, p50", float(np.quantile(took, 0.5)), "ms", Target("≤", 5)),
         row("private notice → order to the socket, p99", float(np.quantile(took, 0.99)), "ms", Target("≤", 20)),
+        row(
+            "syncs of the journal beyond two between them, median",
+            max(statistics.median(syncs) - 2, 0),
+            "syncs",
+            Target("≤", 0),
+        ),
         row(f"orders beyond one for each of {count} liquidations", len(sent) - count, "orders", Target("≤", 0)),
     ]
+
+
+class Timed(Journal):
+    """Knows when it was synced."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.synced: list[int] = []
+
+    def _commit(self) -> None:
+        super()._commit()
+        self.synced.append(system_clock())
 
 
 def _stamped(made: Executor) -> list[int]:
