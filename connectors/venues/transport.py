@@ -17,7 +17,8 @@ from schemas.errors import UsageError
 from schemas.instruments import Instrument, scale
 from schemas.orders import Outcome, Unknown
 
-_BODY = 4 * 1024 * 1024
+_BODY = 16 * 1024 * 1024
+"""The longest answer that is read: some venues list all contracts at once."""
 
 
 class Answer(NamedTuple):
