@@ -18,6 +18,7 @@ from schemas.clock import SECOND, Clock, steady_clock
 from schemas.errors import BreakwaterError, SettingsError, UsageError
 from schemas.orders import Order
 from schemas.pairs import Pair
+from sinks.executor.executor import Executor
 from sinks.executor.journal import Journal
 from sinks.executor.rules import Gate
 
@@ -124,7 +125,7 @@ class _Accounts:
         """Until there are other contracts: those, and the ports that know them. Nothing is stopped before they do."""
         made = executor(self._said, self._journal, at, clock=self._clock, gate=self._gate())
         self._announce(at)
-        running = asyncio.ensure_future(made.run())
+        running, begun = asyncio.ensure_future(made.run()), asyncio.ensure_future(_begun(made))
         try:
             while not running.done():
                 await asyncio.wait({running}, timeout=_LOOK)
@@ -134,7 +135,8 @@ class _Accounts:
             return wanted, at
         finally:
             running.cancel()
-            await asyncio.wait({running})
+            begun.cancel()
+            await asyncio.wait({running, begun})
 
     def _others(self, wanted: Wanted) -> Wanted:
         """The contracts there are now, where some are not among those known and nothing is under way."""
@@ -169,6 +171,11 @@ class _Accounts:
             log.warning("live: orders are sent", **told, order_usd=bounds.order_usd, total_usd=bounds.total_usd)
         else:
             log.warning("shadow: accounts are read, nothing is sent", **told)
+
+
+async def _begun(made: Executor) -> None:
+    await made.ready.wait()
+    log.info("every venue was asked: watching")
 
 
 def wanted_contracts(said: ExecutorSettings, pairs: Iterable[Pair], orders: Iterable[Order] = ()) -> Wanted:

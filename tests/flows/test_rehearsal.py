@@ -52,7 +52,7 @@ def process(home: Path, environment: dict[str, str], *words: str) -> Iterator[su
 
 
 def written(home: Path, what: str) -> None:
-    for _ in range(200):
+    for _ in range(600):
         if what in (home / "log").read_text():
             return
         time.sleep(0.05)
@@ -78,8 +78,8 @@ def test_a_rehearsal_as_the_document_tells_it(tmp_path: Path) -> None:
         legs = ("aster:ETHUSDT:1@3000", "hyperliquid:ETH:-1@3000")
         assert "is under protection" in told("executor", "pair", "add", "basis", "ETH", *legs)
         with process(tmp_path, environment, "run", "--live"):
-            written(tmp_path, "live: orders are sent")
-            time.sleep(2)
+            written(tmp_path, "every venue was asked: watching")
+            time.sleep(1)  # for the streams
             commands: IO[str] | None = venues.stdin
             assert commands is not None
             commands.write("liquidate aster 0.4\n")
