@@ -34,7 +34,7 @@ from connectors.venues.transport import (
     unread,
     unscaled,
 )
-from schemas.clock import MICROSECOND, MILLISECOND, Clock
+from schemas.clock import HOUR, MICROSECOND, MILLISECOND, MINUTE, Clock
 from schemas.errors import ConnectionLost, UsageError
 from schemas.instruments import Instrument
 from schemas.orders import (
@@ -57,6 +57,7 @@ from schemas.orders import (
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _ORDER = "/fapi/v3/order"
 _LISTEN = "/fapi/v3/listenKey"
+_HISTORY = 7 * 24 * HOUR - MINUTE
 _KEEP_ALIVE = 25 * 60.0
 """Seconds between refreshes of a listen key that lives for an hour."""
 _TIME_IN_FORCE = {"gtc": "GTC", "ioc": "IOC", "post_only": "GTX"}
@@ -238,9 +239,9 @@ class AsterPort:
             return unread(error)
 
     async def fills(self, since: int) -> Sequence[Fill] | Unknown:
-        """See ``VenuePort``."""
+        """See ``VenuePort``. Of a week at most: asked from further back, it tells the first days, not the last."""
         found: list[Fill] = []
-        start = str(since // MILLISECOND)
+        start = str(max(since, self._clock() - _HISTORY) // MILLISECOND)
         try:
             for name in self._instruments:
                 asked = {"symbol": name, "startTime": start}

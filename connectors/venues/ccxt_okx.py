@@ -25,7 +25,7 @@ from connectors.venues.ccxt_venue import (
     side_of,
 )
 from connectors.venues.transport import decimal, plain
-from schemas.clock import MILLISECOND, SECOND
+from schemas.clock import HOUR, MILLISECOND, MINUTE, SECOND
 from schemas.orders import BookLevel, Capabilities, ClientIdRule, Fill, Order, Outcome
 
 _PRIVATE = ("private",)
@@ -62,6 +62,7 @@ class Okx(CcxtVenue):
     capabilities = CAPABILITIES
     options = {"createOrder": "privatePostTradeOrder", "brokerId": None}  # noqa: RUF012 - a table
     order_path = "/api/v5/trade/order"
+    reach = 3 * 24 * HOUR - MINUTE
     headers = frozenset({"Content-Type", "OK-ACCESS-TIMESTAMP", "OK-ACCESS-SIGN"})
     credentials = frozenset({"OK-ACCESS-KEY", "OK-ACCESS-PASSPHRASE"})
     codes = Codes(

@@ -233,11 +233,12 @@ class CcxtPort:
         self._numbers[client_id] = order_id
 
     async def fills(self, since: int) -> Sequence[Fill] | Unknown:
-        """See ``VenuePort``."""
+        """See ``VenuePort``. What is older than the venue's ``reach`` had to be read when it was new."""
         found: list[Fill] = []
+        start = max(since, self._clock() - self._venue.reach)
         try:
             for market in self._markets.values():
-                rows = self._whole(await self._rows([self._venue.fills(market, since)]))
+                rows = self._whole(await self._rows([self._venue.fills(market, start)]))
                 await self._join(market, rows)
                 told = [self._venue.fill(row, market, self._client_id(row)) for row in rows]
                 found += [fill for fill in told if fill is not None and fill.time >= since]

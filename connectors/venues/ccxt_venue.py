@@ -15,7 +15,7 @@ from msgspec import Struct
 from connectors.exchange import Endpoints
 from connectors.venues.access import AccountModes
 from connectors.venues.transport import Answer, Lost, decimal, troubled
-from schemas.clock import MILLISECOND, SECOND
+from schemas.clock import HOUR, MILLISECOND, MINUTE, SECOND
 from schemas.errors import UsageError
 from schemas.instruments import DOLLARS, Instrument, scale
 from schemas.orders import (
@@ -129,6 +129,8 @@ class CcxtVenue(ABC):
     positions_table: ClassVar[PositionTable]
     page: ClassVar[int] = 100
     """Rows after which an answer may be cut off."""
+    reach: ClassVar[int] = 7 * 24 * HOUR - MINUTE
+    """How far back fills are asked for: asked from further back, venues tell the first days and not the last."""
     fill_order: ClassVar[Any] = None
     """Where a fill has its order's number, if fills do not name the client's id."""
 

@@ -35,7 +35,7 @@ from connectors.venues.transport import (
     unread,
     unscaled,
 )
-from schemas.clock import MILLISECOND, SECOND, Clock
+from schemas.clock import HOUR, MILLISECOND, SECOND, Clock
 from schemas.errors import UsageError
 from schemas.instruments import Instrument
 from schemas.orders import (
@@ -60,6 +60,7 @@ _TIME_IN_FORCE = {"gtc": "Gtc", "ioc": "Ioc", "post_only": "Alo"}
 _MIN_NOTIONAL = Decimal(10)
 _SHORTEST_DEADMAN = 5 * SECOND
 _PING = 30.0
+_HISTORY = 7 * 24 * HOUR
 
 
 class HyperliquidPort:
@@ -242,8 +243,9 @@ class HyperliquidPort:
             return unread(error)
 
     async def fills(self, since: int) -> Sequence[Fill] | Unknown:
-        """See ``VenuePort``."""
-        answer = await self._info("userFillsByTime", user=self._user, startTime=since // MILLISECOND)
+        """See ``VenuePort``. Of a week at most: an answer holds the first two thousand from where it begins."""
+        start = max(since, self._clock() - _HISTORY)
+        answer = await self._info("userFillsByTime", user=self._user, startTime=start // MILLISECOND)
         try:
             found = [fill(row, self._user) for row in expect(answer)]
         except UNREAD as error:

@@ -15,13 +15,14 @@ from flows.accounts import opening, ports, secret_origins
 from flows.contracts import contracts
 from flows.settings import ExecutorSettings
 from flows.settings.accounts import AccountsSettings, PassphraseAccount
-from schemas.clock import SECOND, system_clock
+from schemas.clock import HOUR, SECOND, system_clock
 from schemas.errors import ConnectionLost, SettingsError
-from schemas.orders import Account, Order
+from schemas.orders import Account, Order, Unknown
 from tests.connectors.venues.ccxt_loopback import KEY, PASSPHRASE, SECRET, loopback
 from tests.connectors.venues.test_ccxt import CASES
 from tests.connectors.venues.test_ccxt_markets import LISTED, VOICES
 
+DAY = 24 * HOUR
 every = pytest.mark.parametrize("venue", LISTED)
 
 
@@ -162,3 +163,27 @@ def test_modes_and_rights_are_those_the_venue_tells(
         state.pages |= {**LISTED[venue][1], path: page}
         assert asyncio.run(story(base)) == modes
         assert state.refused == []
+
+
+@every
+def test_fills_are_asked_for_no_further_back_than_the_venue_tells_the_last_ones(venue: str, tmp_path: Path) -> None:
+    """Asked from when a pair began, a month ago, it would tell the first week and not what happened just now."""
+
+    now = system_clock()
+
+    async def story(base: str) -> None:
+        opened = opening(said(venue, base), venue, ReadPermission(venue), lambda: now, secrets(venue))
+        two = ports(opened, await contracts(venue, [LISTED[venue][0]], opened.endpoints, lambda: now, tmp_path))
+        for since in (now - 40 * DAY, now - DAY):
+            assert not isinstance(await two[0].fills(since), Unknown)
+        for port in two:
+            await port.close()
+
+    with loopback(VOICES[venue]) as (base, state):
+        state.pages |= LISTED[venue][1]
+        asyncio.run(story(base))
+        names = ("startTime", "begin", "from", "startAt", "start")
+        began = [int(r.fields[name]) for r in state.seen for name in names if name in r.fields]
+        unit = 10**9 if venue == "gate" else 10**6
+        back = {"okx": 3}.get(venue, 7) * DAY - 60 * SECOND
+        assert began == [(now - back) // unit, (now - DAY) // unit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -189,6 +190,23 @@ def test_a_client_that_only_looks_reads_everything_and_has_no_way_out_for_anythi
                 if method != "GET" and path not in {"/info", "/fapi/v3/listenKey"}
             ]
             assert changing == []
+
+    asyncio.run(story())
+
+
+def test_fills_since_long_ago_hold_the_last_ones(name: str) -> None:
+    """A restart asks from when the oldest pair began."""
+
+    async def story() -> None:
+        async with bench(name) as b:
+            assert (await b.send(b.order("buy", "1", "3010"))).kind == "done"
+            await settled(b, b.client_id(1))
+            fills = await b.port.fills(system_clock() - 400 * 24 * 3600 * SECOND)
+            assert not isinstance(fills, Unknown)
+            assert sum(f.quantity for f in fills) == 1
+            told = [path + body.decode() for _, path, body in b.face.seen]
+            times = [int(t) for text in told for t in re.findall(r'startTime(?:=|":)(\d{13})', text)]
+            assert all(system_clock() // 10**6 - t < 8 * 24 * 3600 * 1000 for t in times)
 
     asyncio.run(story())
 
