@@ -18,39 +18,61 @@ from schemas.codec import encode_frame
 from schemas.topics import LIQUIDATIONS, RAW, SIGNALS
 from tests.benchmarks.bus import PRODUCER, bus_of, consumer, forwarders, own_broker, quantiles
 from tests.benchmarks.figures import Row, Target, kept, row
+from tests.broker import Broker
 from tests.integration.workers import workers
 
-RATE = 500
+RATES = (100, 500)
+"""Frames a second: with room to spare, and what is asked."""
 HOPS = 3
 _EVERY_EVENT = {
     "BREAKWATER_LEVELS__WATCH__RATE": "0.1", "BREAKWATER_LEVELS__WATCH__SCORE": "0", "BREAKWATER_LEVELS__HOLD": "10ms",
 }  # fmt: skip
 """Each event raises its asset from NONE, to which it fell since the last."""
 _PATIENCE = 20 * SECOND
+_UNDER_WAY = 20
+"""Messages on their way at a time while the broker is warmed."""
 _WARM = 4.0
 """Seconds before what counts: the broker's first are cold."""
 
 
 def hops(*, quick: bool) -> list[Row]:
-    """With 1 and 12 partitions."""
-    seconds = 2.0 if quick else 20.0
+    """With 1 and 12 partitions, at each rate."""
+    seconds = 2.0 if quick else 15.0
     found: list[Row] = []
     with TemporaryDirectory() as directory, own_broker(Path(directory)) as broker:
-        for partitions in (12,) if quick else (1, 12):
-            bus = bus_of(broker, f"bare{partitions}", partitions)
+        if not quick:
+            _busy(broker, 25.0)
+        for partitions, rate in ((12, 500),) if quick else [(p, rate) for p in (1, 12) for rate in RATES]:
+            bus = bus_of(broker, f"bare{partitions}.{rate}", partitions)
             with forwarders(bus, [(RAW.name, LIQUIDATIONS.name), (LIQUIDATIONS.name, SIGNALS.name)], partitions):
-                bare = _measured(bus, partitions, seconds, lambda told: told["ts_ns"])
-            bus = bus_of(broker, f"ours{partitions}", partitions)
-            place = Path(directory) / f"{partitions}"
+                bare = _measured(bus, partitions, rate, seconds, lambda told: told["ts_ns"])
+            bus = bus_of(broker, f"ours{partitions}.{rate}", partitions)
+            place = Path(directory) / f"{partitions}.{rate}"
             place.mkdir()
             with workers(bus, place, **_EVERY_EVENT) as pipeline:
                 for name in ("normalise", "cascades"):
                     pipeline.start(name, "--snapshot", "10")
                 for name in ("normalise", "cascades"):
                     pipeline.await_begun(name, 120)
-                ours = _measured(bus, partitions, seconds, lambda told: told["receive_time"] if told["event_id"] else 0)
-            found += _rows(partitions, bare, ours)
+                ours = _measured(
+                    bus, partitions, rate, seconds, lambda told: told["receive_time"] if told["event_id"] else 0
+                )
+            found += _rows(f"{partitions} partitions, {rate}/s", bare, ours)
     return found
+
+
+def _busy(broker: Broker, seconds: float) -> None:
+    """Messages one by one for a while: a broker works for months, its first half minute is that of Java's compiler."""
+    bus = bus_of(broker, "busy", 12)
+    reader, producer = consumer(bus, SIGNALS.name, 12), Producer(bus.client(PRODUCER))
+    until, number = system_clock() + round(seconds * SECOND), 0
+    while system_clock() < until:
+        number += 1
+        producer.produce(bus.name(SIGNALS), b"x" * 600, str(number).encode())
+        producer.poll(0.001 if len(producer) > _UNDER_WAY else 0)
+        reader.poll(0)
+    producer.flush(10)
+    reader.close()
 
 
 class Measured(NamedTuple):
@@ -60,8 +82,7 @@ class Measured(NamedTuple):
     seconds: list[float]
 
 
-def _rows(partitions: int, bare: Measured, ours: Measured) -> list[Row]:
-    of = f"{partitions} partitions"
+def _rows(of: str, bare: Measured, ours: Measured) -> list[Row]:
     (bare50, bare99), (ours50, ours99) = quantiles(bare.seconds), quantiles(ours.seconds)
     against = f"bare client {bare50:.2f} / {bare99:.2f} ms"
     return [
@@ -87,14 +108,14 @@ def _rows(partitions: int, bare: Measured, ours: Measured) -> list[Row]:
     ]
 
 
-def _measured(bus: Bus, partitions: int, seconds: float, stamp: Callable[[Any], int]) -> Measured:
+def _measured(bus: Bus, partitions: int, rate: int, seconds: float, stamp: Callable[[Any], int]) -> Measured:
     """Send at the rate; seconds from each frame's stamp to the arrival of what it led to, the warming apart."""
     reader = consumer(bus, SIGNALS.name, partitions)
-    _await_through(bus, reader)
+    _await_through(bus, reader, rate)
     begin = system_clock() + round(_WARM * SECOND)
     end = begin + round(seconds * SECOND)
     sent, found = list[int](), dict[int, float]()
-    sender = threading.Thread(target=lambda: sent.extend(due for due in _send(bus, end) if due >= begin))
+    sender = threading.Thread(target=lambda: sent.extend(due for due in _send(bus, end, rate) if due >= begin))
     sender.start()
     while system_clock() < end + _PATIENCE and (sender.is_alive() or len(found) < len(sent)):
         message = reader.poll(0.05)
@@ -109,18 +130,18 @@ def _measured(bus: Bus, partitions: int, seconds: float, stamp: Callable[[Any], 
     return Measured(len(sent), list(found.values()))
 
 
-def _await_through(bus: Bus, reader: Consumer) -> None:
+def _await_through(bus: Bus, reader: Consumer, rate: int) -> None:
     """Until the first frame has come out at the other end: everybody has started."""
     for _ in range(120):
-        _send(bus, system_clock() + SECOND // 100)
+        _send(bus, system_clock() + SECOND // 50, rate)
         if reader.poll(1.0) is not None:
             return
     raise TimeoutError("no frame came through within two minutes")
 
 
-def _send(bus: Bus, end: int) -> list[int]:
+def _send(bus: Bus, end: int, rate: int) -> list[int]:
     """Frames at the rate until then; their stamps."""
-    symbols = [i.instrument for i in snapshot("bybit")][:100]
+    symbols = list({i.asset: i.instrument for i in snapshot("bybit")}.values())[:100]
     producer = Producer(bus.client(PRODUCER))
     due, number, sent = system_clock(), 0, list[int]()
     while (now := system_clock()) < end:
@@ -130,7 +151,7 @@ def _send(bus: Bus, end: int) -> list[int]:
         frame = encode_frame("bybit", "public", _frame(symbols[number % len(symbols)], number, due), due)
         producer.produce(bus.name(RAW), frame.value, frame.key, headers=list(frame.headers))
         sent.append(due)
-        due += SECOND // RATE
+        due += SECOND // rate
         number += 1
     producer.flush(10)
     return sent

@@ -32,7 +32,7 @@ CONSERVED = {
     "startup": [],
     "probability": [],
     "kafka": ["hop, 1 partition: lost of", "hop, 12 partitions: lost of", "catching up: lost of"],
-    "hops": ["12 partitions, bare client: lost of"],
+    "hops": ["12 partitions, 500/s, bare client: lost of"],
     "executor": ["orders beyond one for each of", "syncs of the journal beyond two"],
     "history100m": ["history: lost of", "hours that differ"],
 }  # fmt: skip
