@@ -15,12 +15,9 @@ $(STAMP): requirements.lock pyproject.toml .ci/venv
 demo: venv      ## the whole pipeline on simulated venues, in this terminal
 	@.venv/bin/breakwater demo $(ARGS)
 
-test: venv      ## every test but those of `make proof`
+test: venv      ## every test
 	@$(PY) -c "from flows.live import warm_up; warm_up()"
-	@.venv/bin/pytest -n 2 --dist worksteal -m "not proof" $(ARGS) || { echo "what failed beside others gets one run alone"; .venv/bin/pytest --last-failed -m "not proof" $(ARGS); }
-
-proof: venv     ## what takes minutes: workers rescaled, killed while they compile, hosts cut off
-	@.venv/bin/pytest -m proof $(ARGS)
+	@.venv/bin/pytest -n 2 --dist worksteal $(ARGS) || { echo "what failed beside others gets one run alone"; .venv/bin/pytest --last-failed $(ARGS); }
 
 lint: venv      ## format, lint, types, import contracts
 	@.venv/bin/ruff format --check .
@@ -47,4 +44,4 @@ clean:          ## remove the environment and every generated file
 	rm -rf .venv .kafka .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help venv demo test proof lint bench kafka kafka-stop scoreboard lock clean
+.PHONY: help venv demo test lint bench kafka kafka-stop scoreboard lock clean

@@ -147,7 +147,7 @@ def test_a_full_disk_makes_the_archive_wait_and_costs_no_row(broker: Broker, tmp
         assert_nothing_lost_and_nothing_twice(bus, Run(told, disk, 0))
 
 
-@pytest.mark.proof
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_what_nobody_heard_while_capture_was_dead_is_a_gap_row(broker: Broker, tmp_path: Path) -> None:
     bus = broker.bus_with(RAW, FEEDS, DEAD_LETTERS)
@@ -177,7 +177,7 @@ def test_what_nobody_heard_while_capture_was_dead_is_a_gap_row(broker: Broker, t
     assert schemas[b"frame.v1"] > 10
 
 
-@pytest.mark.proof
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_one_worker_two_three_and_two_again_tell_the_same(broker: Broker, tmp_path: Path) -> None:
     bus, told = broker.bus_with(), frames(2000)
@@ -217,7 +217,7 @@ def two_hosts() -> Iterator[tuple[str, list[str]]]:
         system("ip", "link", "del", tag, check=False)
 
 
-@pytest.mark.proof
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_host_that_is_cut_off_makes_its_cluster_wait_and_all_go_on_when_it_is_back(
     broker: Broker, tmp_path: Path

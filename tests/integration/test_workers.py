@@ -21,7 +21,7 @@ def test_workers_killed_at_random_lose_nothing_and_tell_nothing_twice(broker: Br
     assert_nothing_lost_and_nothing_twice(bus, report)
 
 
-@pytest.mark.proof
+@pytest.mark.slow
 def test_a_worker_that_compiles_for_the_first_time_hears_that_it_is_to_stop(broker: Broker, tmp_path: Path) -> None:
     bus = broker.bus_with()
     feed(bus, frames(50))

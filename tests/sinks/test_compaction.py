@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
 
@@ -326,11 +326,12 @@ def test_killed_anywhere_and_read_all_the_time_no_row_is_lost_or_there_twice(
         run.stdin.flush()
         child = int(run.stdout.readline())
         if len(ends) < 8:
-            time.sleep(chance.uniform(0.02, 0.5))
-            os.kill(child, signal.SIGKILL)
+            time.sleep(chance.uniform(0.005, 0.25))
+            with suppress(ProcessLookupError):  # it may have been done already
+                os.kill(child, signal.SIGKILL)
         ends.append(int(run.stdout.readline()))
         assert ask(tmp_path, ROWS) == whole
-    assert ends.count(-signal.SIGKILL) >= 5
+    assert ends.count(-signal.SIGKILL) >= 4
     out, _ = reader.communicate("end\n", timeout=30)
     assert reader.returncode == 0
     reads, rows = map(int, out.split())
