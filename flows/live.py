@@ -36,7 +36,7 @@ from flows.domain.rules import Rules
 from flows.figures import Figures
 from flows.garbage import rare_collections
 from flows.keeping import Archive
-from flows.paper_pair import PaperPair
+from flows.paper_pair import PaperPair, Terms
 from flows.settings import Settings
 from flows.stages import Outcome, detected, execute, normalised
 from schemas.clock import SECOND, Clock, system_clock
@@ -207,10 +207,17 @@ def warm_up() -> None:
     Detector(Rules(), catalogue.assets).warm_up()
 
 
-def run_live(settings: Settings, *, duration: float | None, headless: bool, data_dir: Path) -> int:
-    """Listen to the real venues. One without a route is shown as unreachable and tried again; nothing else stops."""
+def run_live(
+    settings: Settings, *, duration: float | None, headless: bool, data_dir: Path, paper: Terms | None = None
+) -> int:
+    """Listen to the real venues. One without a route is shown as unreachable and tried again; nothing else stops.
+
+    :arg paper: a pair to hold on paper at their marks.
+    """
     venues = [assembly.venue_feeds(settings, exchange) for exchange in assembly.enabled(settings)]
     live = assemble(settings, venues, data_dir, system_clock)
+    if paper is not None:
+        live = replace(live, paper=PaperPair(settings.executor, paper))
     interrupted = run(live, duration=duration, headless=headless, clock=system_clock)
     conclude(live, data_dir)
     return INTERRUPTED if interrupted else 0
@@ -232,7 +239,7 @@ def run_demo(
         endpoints = process.endpoints
         venues = [VenueFeeds(e, endpoints[e.venue]) for e in assembly.enabled(settings) if e.venue in endpoints]
         live = assemble(settings, venues, data_dir, system_clock, simulated=True)
-        live = replace(live, paper=PaperPair(settings.executor))
+        live = replace(live, paper=PaperPair(settings.executor, spare=True))
         over = (process.began - system_clock()) / SECOND + duration + _LAST_WORD
         interrupted = run(live, duration=over, headless=headless, clock=system_clock)
     if as_json:

@@ -1,4 +1,4 @@
-"""A two-venue position on paper beside the demo, worked by the real executor: what a cascade does to a pair.
+"""A two-venue position on paper beside the pipeline, worked by the real executor: what a cascade does to a pair.
 
 The paper venues follow the marks the pipeline reads. A leg is liquidated where its leverage does not bear the move;
 nothing else makes it happen. A second account holds the same pair and has nobody to act for it: what doing nothing
@@ -11,6 +11,7 @@ import asyncio
 import tempfile
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 
@@ -27,11 +28,28 @@ from schemas.records import MarkPrice
 from schemas.view import PaperView
 from sinks.executor.journal import EVERY, Journal
 
-ASSET, LONG, SHORT = "SOL", "aster", "hyperliquid"
-NOTIONAL = Decimal(20_000)
-"""USD of each leg."""
-LEVERAGE = Decimal(6)
-"""The long is liquidated once its mark has fallen by about 16 %; the simulated cascade takes 28 %."""
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the pair is."""
+
+    asset: str
+    long: str
+    """Venue of the long leg."""
+    short: str
+    notional: Decimal = Decimal(20_000)
+    """USD of each leg."""
+    leverage: Decimal = Decimal(6)
+    """With 6 the long is liquidated once its mark has fallen by about 16 %."""
+
+    @property
+    def venues(self) -> tuple[str, str]:
+        """Of the long leg, of the short leg."""
+        return self.long, self.short
+
+
+DEMO = Terms("SOL", "aster", "hyperliquid")
+"""The simulated cascade takes 28 % of its price."""
 _HELD, _IDLE = "paper", "idle"
 _CENT = Decimal("0.01")
 _PATIENCE = 5 * SECOND
@@ -41,12 +59,15 @@ _NOTICE = 0.1
 
 
 class PaperPair:
-    """``start``, ``take`` every outcome, ``stop``; then ``view``. On paper throughout."""
+    """``start``, ``take`` every outcome, ``stop``; then ``view``. On paper throughout, whatever the settings say.
 
-    def __init__(self, settings: ExecutorSettings) -> None:
-        # Else the pair would be made smaller before it is hit: here the emergency is to be seen.
-        unwatched = settings.policy.model_copy(update={"margin": "nothing"})
-        self._settings = settings.model_copy(update={"mode": "paper", "policy": unwatched})
+    :arg spare: leave it as it is when a leg nears its end; otherwise the settings' policy says what is done.
+    """
+
+    def __init__(self, settings: ExecutorSettings, terms: Terms = DEMO, *, spare: bool = False) -> None:
+        policy = settings.policy.model_copy(update={"margin": "nothing"}) if spare else settings.policy
+        self._settings = settings.model_copy(update={"mode": "paper", "policy": policy})
+        self._terms = terms
         self._thread = threading.Thread(target=self._live, name="paper pair", daemon=True)
         self._begun = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -56,8 +77,9 @@ class PaperPair:
         self._instruments: dict[str, str] = {}
         self._before = Decimal(0)
         self.view = PaperView(
-            asset=ASSET, long=LONG, short=SHORT, notional_usd=float(NOTIONAL), leverage=float(LEVERAGE)
-        )
+            asset=terms.asset, long=terms.long, short=terms.short, notional_usd=float(terms.notional),
+            leverage=float(terms.leverage),
+        )  # fmt: skip
         """What became of it; whole after ``stop``."""
         self.reports: list[ExecutionReport] = []
         """The same step by step; whole after ``stop``."""
@@ -75,13 +97,13 @@ class PaperPair:
 
     def follow(self, mark: MarkPrice) -> None:
         """A venue told a mark; of the pair's contracts it moves the paper venue."""
-        if mark.asset != ASSET or mark.venue not in {LONG, SHORT}:
+        if mark.asset != self._terms.asset or mark.venue not in self._terms.venues:
             return
         if self._instruments.setdefault(mark.venue, mark.instrument) != mark.instrument or self._venues is None:
             return
         with suppress(RuntimeError):  # the loop has gone, with a failure that ``stop`` raises
             self._venues.observe(mark)
-            if self._loop is not None and len(self._instruments) == len((LONG, SHORT)):
+            if self._loop is not None and len(self._instruments) == len(self._terms.venues):
                 self._loop.call_soon_threadsafe(self._marked.set)
 
     def stop(self) -> None:
@@ -103,7 +125,7 @@ class PaperPair:
 
     async def _run(self, folder: Path) -> None:
         clock = steady_clock()
-        venues = PaperVenues([LONG, SHORT], NOTIONAL / LEVERAGE, clock(), account=_HELD, leverage=LEVERAGE)
+        venues = PaperVenues(self._terms.venues, self._margin, clock(), account=_HELD, leverage=self._terms.leverage)
         venues.run_by(clock)
         self._loop, self._venues = asyncio.get_running_loop(), venues
         self._begun.set()
@@ -146,20 +168,24 @@ class PaperPair:
 
     def _open(self, venues: PaperVenues, journal: Journal, clock: Clock) -> Pair:
         """The pair at the marks of now, held by the account that is worked and by the one that is left alone."""
-        contracts = {name: venues.venues[name].contract(self._instruments[name]) for name in (LONG, SHORT)}
+        contracts = {name: venues.venues[name].contract(self._instruments[name]) for name in self._terms.venues}
         step = max(contract.rules.step for contract in contracts.values())
-        quantity = (NOTIONAL / contracts[LONG].mark / step).to_integral_value(ROUND_DOWN) * step
+        quantity = (self._terms.notional / contracts[self._terms.long].mark / step).to_integral_value(ROUND_DOWN) * step
         legs = []
-        for name, signed in ((LONG, quantity), (SHORT, -quantity)):
+        for name, signed in zip(self._terms.venues, (quantity, -quantity), strict=True):
             venue, contract = venues.venues[name], contracts[name]
-            venue.open(_IDLE, NOTIONAL / LEVERAGE, leverage=LEVERAGE)
+            venue.open(_IDLE, self._margin, leverage=self._terms.leverage)
             for account in (_HELD, _IDLE):
                 venue.grant(account, contract.instrument, signed, contract.mark)
             legs.append(Leg(venue=name, instrument=contract.instrument, quantity=signed, entry_price=contract.mark))
-        pair = Pair(pair=f"{ASSET}-demo", asset=ASSET, legs=(legs[0], legs[1]), opened=clock())
+        pair = Pair(pair=f"{self._terms.asset}-paper", asset=self._terms.asset, legs=(legs[0], legs[1]), opened=clock())
         journal.add_pair(pair)
         self._before = self._worth(_HELD)
         return pair
+
+    @property
+    def _margin(self) -> Decimal:
+        return self._terms.notional / self._terms.leverage
 
     def _worth(self, account: str) -> Decimal:
         """USD of an account at both venues, positions at mark, what the venues took for themselves taken off."""

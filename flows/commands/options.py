@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from schemas.records import RECORDED_ONLY, VENUES
 
 if TYPE_CHECKING:
     from flows.configuration import Configuration
+    from flows.paper_pair import Terms
     from flows.settings import Settings
 
 
@@ -34,6 +36,22 @@ def venue_name(name: str) -> str:
         hint = nearest(name, LISTENED) or f"; there are {', '.join(LISTENED)}"
         raise typer.BadParameter(f"no venue {name!r}{hint}")
     return name
+
+
+def terms_of(text: str) -> Terms:
+    """``SOL=aster/hyperliquid:20000:6``: a pair to hold on paper."""
+    from flows.paper_pair import Terms
+
+    asset, _, rest = text.partition("=")
+    venues, *figures = rest.split(":")
+    long, _, short = venues.partition("/")
+    try:
+        exact = [Decimal(figure) for figure in figures]
+    except InvalidOperation:
+        exact = [Decimal(0)]
+    if not (long and short and long != short) or len(exact) > 2 or not all(n.is_finite() and n > 0 for n in exact):
+        raise typer.BadParameter(f"{text!r} is no pair: write SOL=aster/hyperliquid:20000:6", param_hint="--paper")
+    return Terms(asset_name(asset), venue_name(long), venue_name(short), *exact)
 
 
 def asset_name(name: str) -> str:

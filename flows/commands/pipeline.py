@@ -18,6 +18,7 @@ from flows.commands.options import (
     log,
     settings_of,
     speed_of,
+    terms_of,
     venue_name,
 )
 
@@ -52,13 +53,21 @@ def run(
     headless: Headless = False,
     duration: Duration = None,
     data_dir: DataDir = None,
-) -> int:
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ASSET=LONG/SHORT[:USD[:LEVERAGE]]",
+            help="Hold a pair on paper at the venues' marks, e.g. SOL=aster/hyperliquid:20000:6.",
+        ),
+    ] = None,
+) -> int:  # fmt: skip
     """Listen to the venues, score cascades, keep history. Until Ctrl-C."""
     from flows.live import run_live
 
+    held = terms_of(paper) if paper is not None else None
     settings = settings_of(ctx, venues_enabled=venue, venues_assets=asset, data_dir=data_dir)
     log(settings, settings.data_dir, view=not headless)
-    return run_live(settings, duration=duration, headless=headless, data_dir=settings.data_dir)
+    return run_live(settings, duration=duration, headless=headless, data_dir=settings.data_dir, paper=held)
 
 
 @app.command()
