@@ -144,6 +144,12 @@ class OrderStatus(Struct, frozen=True, kw_only=True, tag="status"):
     reduce_only: bool
     time: int
 
+    def outcome(self) -> Outcome:
+        """Of the request whose answer was this row."""
+        return Outcome(
+            kind="done", order_id=self.order_id, state=self.state, filled=self.filled, average_price=self.average_price
+        )
+
 
 class Absent(Struct, frozen=True, tag="absent"):
     """The venue answered and does not know the order. No proof while a request may be in flight or queries lag."""

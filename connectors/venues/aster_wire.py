@@ -44,14 +44,7 @@ def outcome(answer: Answer | Lost) -> Outcome:
         return Outcome(kind=kind, code=f"{code} {body.get('msg', '')}".strip(), retry_after=answer.retry_after)
     if not isinstance(body, dict) or "orderId" not in body:
         return Outcome(kind="done" if code == 200 else "unknown", code="" if code == 200 else "no order in the answer")
-    status = order_status(body)
-    return Outcome(
-        kind="done",
-        order_id=status.order_id,
-        state=status.state,
-        filled=status.filled,
-        average_price=status.average_price,
-    )
+    return order_status(body).outcome()
 
 
 def order_status(row: dict[str, Any]) -> OrderStatus:

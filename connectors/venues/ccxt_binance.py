@@ -20,7 +20,6 @@ from connectors.venues.ccxt_venue import (
     OrderTable,
     PositionTable,
     dollars,
-    done,
     ladder,
     positive,
     side_of,
@@ -177,7 +176,7 @@ class Binance(CcxtVenue):
 
     def accepted(self, body: Any, markets: Mapping[str, Market]) -> Outcome:
         """See ``CcxtVenue``."""
-        return done(self.order_status(body, markets[body["symbol"]]))
+        return self.order_status(body, markets[body["symbol"]]).outcome()
 
     def fill(self, row: Any, market: Market, client_id: str | None) -> Fill | None:
         """See ``CcxtVenue``."""

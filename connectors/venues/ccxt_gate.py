@@ -20,7 +20,6 @@ from connectors.venues.ccxt_venue import (
     Market,
     OrderTable,
     PositionTable,
-    done,
     ladder,
     positive,
     settles,
@@ -176,7 +175,7 @@ class Gate(CcxtVenue):
 
     def accepted(self, body: Any, markets: Mapping[str, Market]) -> Outcome:
         """See ``CcxtVenue``."""
-        return done(self.order_status(body, markets[body["contract"]]))
+        return self.order_status(body, markets[body["contract"]]).outcome()
 
     def instrument_of(self, row: Any) -> str:
         """See ``CcxtVenue``."""

@@ -380,17 +380,6 @@ def _told(row: Any, place: Any) -> Decimal | None:
     return positive(row[place]) if place is not None else None
 
 
-def done(status: OrderStatus) -> Outcome:
-    """The outcome an order's own row tells."""
-    return Outcome(
-        kind="done",
-        order_id=status.order_id,
-        state=status.state,
-        filled=status.filled,
-        average_price=status.average_price,
-    )
-
-
 def dollars(amount: Any, currency: Any) -> Decimal:
     """A fee in a dollar currency; one paid in another coin cannot be told in USD here and counts nothing."""
     return decimal(amount or 0) if str(currency).upper() in DOLLARS | {"USTF0"} else Decimal(0)
