@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 import structlog
+from msgspec.structs import replace
 
 from connectors.venues.access import LivePermission, ReadPermission
 from flows.accounts import DeskPort, accounts, opening, ports
@@ -81,12 +82,21 @@ def _agreed(said: ExecutorSettings, *, live: bool) -> None:
 
 async def _on_paper(said: ExecutorSettings, journal: Journal, clock: Clock) -> None:
     extra = [key for keys in hedges(said).values() for key in keys]
+    _end_orders(journal, clock())
     paper = Paper(journal.pairs(), extra, clock)
     pacemaker = paper.start()
     try:
         await executor(said, journal, paper.ports(), clock=clock).run()
     finally:
         pacemaker.stop()
+
+
+def _end_orders(journal: Journal, now: int) -> None:
+    """Paper venues end with their process and their orders with them: nobody could ever be asked about those again."""
+    for attempt in journal.unsettled():
+        intent = journal.intent(attempt.intent_id)
+        asset, pair = (intent.order.asset, intent.order.pair) if intent else ("", "")
+        journal.update(replace(attempt, state="cancelled", ended=now, code="its paper venue ended"), asset, pair)
 
 
 class _Accounts:

@@ -146,6 +146,20 @@ def test_paper_shadow_and_live_each_have_a_journal(run: Run) -> None:
     ]  # fmt: skip
 
 
+def test_a_close_on_paper_goes_on_where_the_executor_was_started_anew(run: Run) -> None:
+    """Its waiting orders ended with the paper venues of the first process; the second asks nobody about them."""
+    assert run("executor", "pair", "add", "p", "BTC", "aster:BTCUSDT:0.5@60000", "lighter:BTC:-0.5@60010")[0] == 0
+    assert run("executor", "close", "p")[0] == 0
+    assert run("executor", "run", "--duration", "1", FALLBACK="1h", REPRICE="1h")[0] == 0
+    with Journal(Path("data/executor/journal.sqlite")) as journal:
+        assert {attempt.state for attempt in journal.unsettled()} == {"acked"}
+    assert run("executor", "run", "--duration", "4", CLOSE_MODE="market_only")[0] == 0
+    with Journal(Path("data/executor/journal.sqlite")) as journal:
+        (pair,) = journal.pairs(living=False)
+        assert (pair.reason, pair.closed is not None, [leg.quantity for leg in pair.legs]) == ("MANUAL", True, [0, 0])
+        assert journal.unsettled() == []
+
+
 def test_who_speaks_of_another_journal_than_that_at_work_is_told(run: Run) -> None:
     """Somebody whose shell does not know the mode of the service would halt the wrong executor."""
     held("live", "aster", "hyperliquid")
