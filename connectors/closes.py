@@ -185,7 +185,8 @@ def _said(
     """What the reader of a file of forced closes should know."""
     venues = sorted({VENUES[code] for code in columns.venue})
     usd = float(columns.notional_usd.sum())
-    yield f"{', '.join(venues)}; {utc(columns.event_time.min())} .. {utc(columns.event_time.max())}; {usd:,.0f} USD"
+    first, last = int(columns.event_time.min()), int(columns.event_time.max())
+    yield f"{', '.join(venues)}; {utc(first)} .. {utc(last)}; {usd:,.0f} USD"
     sides = sorted(set(table["side"].to_pylist()))
     ordered = {side.lower() for side in sides} <= _ORDER_SIDED
     yield f"side {'/'.join(sides)} is the {'order (sell closed a long)' if ordered else 'position closed'}"
