@@ -111,7 +111,7 @@ def test_the_parts_of_a_day_become_one_sorted_file_and_every_answer_stays(tmp_pa
 def test_each_dataset_keeps_its_rows_and_types(tmp_path: Path, make: Make) -> None:
     records = [
         make(1, price=float("nan")),
-        make(1),
+        make(1, receive_time=NOON + 2_000_000),
         OpenInterest("okx", "BTC-USDT-SWAP", "BTC", 10.5, 1e6, NOON, NOON + 1),
         Funding("okx", "BTC-USDT-SWAP", "BTC", 1e-4, 8.0, 0.1095, None, NOON, NOON),
         MarkPrice("okx", "BTC-USDT-SWAP", "BTC", 80_000.0, None, NOON, NOON),
