@@ -31,7 +31,6 @@ from schemas.codec import Outgoing, encode
 from schemas.records import DeadLetter, Funding, MarkPrice, OpenInterest, Trade
 from schemas.topics import LIQUIDATIONS
 from schemas.topics import MARKET as CONTEXT
-from sinks.kafka import keyed
 
 
 class Piece(NamedTuple):
@@ -62,10 +61,7 @@ def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     worker.warm_up(Shard(MARKET, rules, slack, measures=measures).warm_up)
     made = ShardLogic.maker(rules, slack, measures, worker.clock)
     told = op.stateful_batch("detect", pieces, made)
-    messages = op.flat_map_batch(
-        "messages", op.key_rm("unkey", told), lambda runs: [keyed(m) for run in runs for m in run]
-    )
-    op.output("topics", messages, worker.sink())
+    op.output("topics", told, worker.sink())
     return flow
 
 

@@ -21,7 +21,6 @@ from flows.worker import Worker
 from schemas.codec import encode
 from schemas.topics import ACCOUNT, FEEDS, LIQUIDATIONS, MARKET, SIGNALS
 from sinks.executor.sink import JournalSink
-from sinks.kafka import keyed
 
 
 def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
@@ -39,7 +38,8 @@ def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     stopped = worker.turned if not bounded else _at_once
     done = op.input("outbox", flow, OutboxSource(path, CountedReports(), stopped))
     heard = op.input("heard", flow, OutboxSource(path, events, stopped))
-    op.output("topic", op.map("messages", op.merge("news", done, heard), lambda r: keyed(encode(r))), worker.sink())
+    news = op.map("messages", op.merge("news", done, heard), lambda record: ("journal", [encode(record)]))
+    op.output("topic", news, worker.sink())
     return flow
 
 

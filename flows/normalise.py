@@ -34,7 +34,6 @@ from schemas.errors import Unreadable
 from schemas.instruments import Instrument
 from schemas.records import CAUSES, VENUES, Control, DeadLetter
 from schemas.topics import RAW
-from sinks.kafka import keyed
 
 _instruments = msgspec.json.Decoder(tuple[Instrument, ...]).decode
 
@@ -47,10 +46,7 @@ def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     arrivals = op.input("raw", flow, worker.source([RAW]))
     frames = op.flat_map("frames", arrivals, lambda arrived: read(arrived, worker.bus.name(RAW)))
     told = op.stateful_batch("normalise", frames, lambda resume: PartitionReader(worker.clock, resume))
-    messages = op.flat_map_batch(
-        "messages", op.key_rm("unkey", told), lambda runs: [keyed(m) for run in runs for m in run]
-    )
-    op.output("topics", messages, worker.sink())
+    op.output("topics", told, worker.sink())
     return flow
 
 
