@@ -9,15 +9,19 @@ to begin reads the last minutes before it first, silently, so that its windows a
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.operators import StatefulBatchLogic
+from msgspec import Struct
 
 from connectors.kafka import Arrivals, KafkaSource, Run
 from flows import assembly, metrics
+from flows.backlog import Backlog, Turns
 from flows.domain.measures import UnderCount
 from flows.domain.rules import Rules
 from flows.domain.shard import Shard, Told
@@ -26,7 +30,7 @@ from flows.worker import Worker
 from schemas.batches import Batch, Tick
 from schemas.bus import Bus
 from schemas.cascades import MARKET, Signal
-from schemas.clock import SECOND, Clock, seconds
+from schemas.clock import MILLISECOND, SECOND, Clock, seconds
 from schemas.codec import Outgoing, encode
 from schemas.records import DeadLetter, Funding, MarkPrice, OpenInterest, Trade
 from schemas.topics import LIQUIDATIONS
@@ -107,13 +111,25 @@ _UNUSED = schemas(MarkPrice, Trade)
 """Context the score does not look at: most of the topic, not worth decoding."""
 
 
+_AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+_SLICE = 24
+"""Windows and measures told at a time while closes come one by one: half a millisecond or so ..."""
+_PAUSE = 2 * MILLISECOND
+"""... and how long after it the next."""
+_MANY = 256
+"""Closes at a time with which nobody waits for one of them."""
+
+
 class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
-    """Drives one shard, and says what it tells as messages."""
+    """Drives one shard, and says what it tells as messages: signals and cascades at once, the rest behind them."""
 
     def __init__(
-        self, rules: Rules, slack: int, measures: UnderCount | None, clock: Clock, resume: bytes | None
+        self, rules: Rules, slack: int, measures: UnderCount | None, clock: Clock, turns: Turns, resume: bytes | None
     ) -> None:
-        self._rules, self._slack, self._measures, self._clock, self._resume = rules, slack, measures, clock, resume
+        self._rules, self._slack, self._measures, self._clock = rules, slack, measures, clock
+        self._turns = turns
+        stored: tuple[bytes | None, list[Struct]] = pickle.loads(resume) if resume else (None, [])  # noqa: S301 - our own recovery store
+        self._resume, self._backlog = stored[0], Backlog(stored[1])
         self._shard: Shard | None = None
         self._ticked: dict[int, int] = {}
         self._open = 0
@@ -123,7 +139,8 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
         cls, rules: Rules, slack: int, measures: UnderCount | None, clock: Clock
     ) -> Callable[[bytes | None], ShardLogic]:
         """What the engine calls for each key."""
-        return lambda resume: cls(rules, slack, measures, clock, resume)
+        turns = Turns(_PAUSE, clock)
+        return lambda resume: cls(rules, slack, measures, clock, turns, resume)
 
     def on_batch(self, values: list[Piece]) -> tuple[list[list[Outgoing]], bool]:
         """What the pieces bring about, in their order."""
@@ -133,6 +150,24 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
         out = [message for piece in values for message in self._take(self._shard, piece)]
         metrics.cascades_open.inc(self._shard.open_cascades - self._open)
         self._open = self._shard.open_cascades
+        if sum(len(piece.closes.liquidations) for piece in values if piece.closes is not None) >= _MANY:
+            out += map(encode, self._backlog.take())
+        return [out] if out else [], StatefulBatchLogic.RETAIN
+
+    def notify_at(self) -> datetime | None:
+        """At once, where something waits; what has arrived meanwhile comes first."""
+        return _AT_ONCE if self._backlog else None
+
+    def on_notify(self) -> tuple[list[list[Outgoing]], bool]:
+        """A slice of what waits, of one shard at a time."""
+        return self._later(_SLICE) if self._turns.mine() else ([], StatefulBatchLogic.RETAIN)
+
+    def on_eof(self) -> tuple[list[list[Outgoing]], bool]:
+        """All of it."""
+        return self._later(None)
+
+    def _later(self, most: int | None) -> tuple[list[list[Outgoing]], bool]:
+        out = [encode(record) for record in self._backlog.take(most)]
         return [out] if out else [], StatefulBatchLogic.RETAIN
 
     def _take(self, shard: Shard, piece: Piece) -> list[Outgoing]:
@@ -165,13 +200,14 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
         if told.received:
             stage = "market" if shard.name == MARKET else "cascades"
             metrics.stage_seconds.labels(stage).observe(max(self._clock() - told.received, 0) / SECOND)
-        windows = (window for rows in found.windows for window in rows.records())
-        measures = (record for rows in found.measures for record in rows.records())
-        return [*map(encode, found.records), *map(encode, windows), *map(encode, measures)]
+        for windows in found.windows:
+            self._backlog.add(windows.records)
+        for measures in found.measures:
+            self._backlog.add(measures.records)
+        return [*map(encode, found.records)]
 
     def snapshot(self) -> bytes:
-        """Everything of the shard."""
-        if self._shard is None:
-            # Resumed, and nothing has come yet.
-            return self._resume or b""
-        return self._shard.snapshot()
+        """Everything of the shard, and what it has not told yet."""
+        # Resumed, and nothing has come yet: as it was.
+        shard = self._resume if self._shard is None else self._shard.snapshot()
+        return pickle.dumps((shard, self._backlog.rest()))

@@ -30,7 +30,7 @@ def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
     flow = Dataflow("execute")
     told = op.input("told", flow, worker.source([SIGNALS, ACCOUNT, LIQUIDATIONS, MARKET], start="end"))
     # From the beginning: what a feed last said holds until it says something else.
-    feeds = op.input("feeds", flow, worker.source([FEEDS]))
+    feeds = op.input("feeds", flow, worker.source([FEEDS], waits=False))
     arrivals = op.merge("arrivals", told, feeds)
     noticing = Noticing(worker.bus, path, desk.detector(worker.settings.executor, {}), worker.clock)
     intents = op.flat_map("notice", arrivals, noticing.read)
