@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Protocol
 
 from msgspec import Struct
 
 from schemas.clock import Clock
+
+
+class Rows(Protocol):
+    """Records still in columns."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def records(self) -> Sequence[Struct]:
+        """Spelled out."""
 
 
 class Backlog:
@@ -16,36 +27,40 @@ class Backlog:
 
     def __init__(self, records: Iterable[Struct] = ()) -> None:
         self._waiting: deque[Iterator[Struct]] = deque()
-        self._put(records)
+        self._count = 0
+        self._put(list(records))
 
-    def __bool__(self) -> bool:
-        """Whether there may be more."""
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        """How many wait."""
+        return self._count
 
-    def add(self, records: Callable[[], Iterable[Struct]]) -> None:
+    def add(self, rows: Rows) -> None:
         """More, behind what waits."""
-        self._waiting.append(record for made in (records,) for record in made())
+        self._waiting.append(record for made in (rows,) for record in made.records())
+        self._count += len(rows)
 
-    def _put(self, records: Iterable[Struct]) -> None:
-        if told := list(records):
-            self._waiting.append(iter(told))
-
-    def take(self, most: int | None = None) -> list[Struct]:
-        """The next ones; all of them where no number is said."""
+    def take(self, most: int) -> list[Struct]:
+        """The next ones."""
         found: list[Struct] = []
-        while self._waiting and (most is None or len(found) < most):
-            left = None if most is None else most - len(found)
+        while self._waiting and len(found) < most:
             before = len(found)
-            found += islice(self._waiting[0], left)
-            if left is None or len(found) - before < left:
+            found += islice(self._waiting[0], most - before)
+            if len(found) < most:
                 self._waiting.popleft()
+        self._count -= len(found)
         return found
 
     def rest(self) -> list[Struct]:
         """Everything that waits, which stays."""
-        found = self.take()
+        found = self.take(len(self))
+        self._waiting.clear()
         self._put(found)
         return found
+
+    def _put(self, records: list[Struct]) -> None:
+        if records:
+            self._waiting.append(iter(records))
+            self._count += len(records)
 
 
 class Turns:

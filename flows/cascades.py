@@ -10,7 +10,7 @@ to begin reads the last minutes before it first, silently, so that its windows a
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ from schemas.bus import Bus
 from schemas.cascades import MARKET, Signal
 from schemas.clock import MILLISECOND, SECOND, Clock, seconds
 from schemas.codec import Outgoing, encode
+from schemas.placement import key_at, keys_of
 from schemas.records import DeadLetter, Funding, MarkPrice, OpenInterest, Trade
 from schemas.topics import LIQUIDATIONS
 from schemas.topics import MARKET as CONTEXT
@@ -73,29 +74,33 @@ class PieceReader:
     """Runs in, pieces for the shards out."""
 
     def __init__(self, bus: Bus, source: KafkaSource) -> None:
-        self._closes_topic, self._source = bus.name(LIQUIDATIONS), source
+        self._prefix, self._source = f"{bus.name(LIQUIDATIONS)}/", source
         self._reader = RunReader(bus)
         self._mine: tuple[int, ...] = ()
         self._all = 0
+        self._keys: dict[str, str] = {}
 
     def read(self, arrived: Arrivals | Tick) -> list[tuple[str, Piece]]:
-        """The pieces, by shard."""
+        """The pieces, by the key of their shard."""
         if isinstance(arrived, Tick):
             found = self._ticks(arrived.receive_time)
         else:
             found = [piece for run in arrived.runs for piece in self._pieces(run)]
-        return [(piece.shard, piece) for piece in found]
+        self._keys = self._keys or self._placed()
+        return [(self._keys[piece.shard], piece) for piece in found]
+
+    def _placed(self) -> dict[str, str]:
+        keys = keys_of({*self._source.partitions(LIQUIDATIONS), *self._source.partitions(CONTEXT)})
+        return {str(number): key for number, key in keys.items()} | {MARKET: key_at(len(keys), MARKET)}
 
     def _ticks(self, time: int) -> list[Piece]:
         if not self._mine:
-            self._mine = self._numbers(self._source.lags())
-            self._all = len(self._numbers(self._source.list_parts()))
-        shards = [*map(str, self._mine), MARKET]
-        return [Piece(shard, tick=time, partitions=self._mine, of=self._all) for shard in shards]
-
-    def _numbers(self, names: Iterable[str]) -> tuple[int, ...]:
-        places = [name.rpartition("/") for name in names]
-        return tuple(int(number) for topic, _, number in places if topic == self._closes_topic)
+            read = [name for name in self._source.lags() if name.startswith(self._prefix)]
+            self._mine = tuple(int(name.removeprefix(self._prefix)) for name in read)
+            self._all = len(self._source.partitions(LIQUIDATIONS))
+        return [
+            Piece(shard, tick=time, partitions=self._mine, of=self._all) for shard in (*map(str, self._mine), MARKET)
+        ]
 
     def _pieces(self, run: Run) -> list[Piece]:
         shard = str(run.partition)
@@ -116,6 +121,8 @@ _SLICE = 24
 """Windows and measures told at a time while closes come one by one: half a millisecond or so ..."""
 _PAUSE = 2 * MILLISECOND
 """... and how long after it the next."""
+_MOST = 2048
+"""Of them that may wait in one shard."""
 _MANY = 256
 """Closes at a time with which nobody waits for one of them."""
 
@@ -150,8 +157,9 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
         out = [message for piece in values for message in self._take(self._shard, piece)]
         metrics.cascades_open.inc(self._shard.open_cascades - self._open)
         self._open = self._shard.open_cascades
-        if sum(len(piece.closes.liquidations) for piece in values if piece.closes is not None) >= _MANY:
-            out += map(encode, self._backlog.take())
+        closes = sum(len(piece.closes.liquidations) for piece in values if piece.closes is not None)
+        excess = len(self._backlog) - (_MOST if closes < _MANY else 0)
+        out += map(encode, self._backlog.take(excess))
         return [out] if out else [], StatefulBatchLogic.RETAIN
 
     def notify_at(self) -> datetime | None:
@@ -164,9 +172,9 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
 
     def on_eof(self) -> tuple[list[list[Outgoing]], bool]:
         """All of it."""
-        return self._later(None)
+        return self._later(len(self._backlog))
 
-    def _later(self, most: int | None) -> tuple[list[list[Outgoing]], bool]:
+    def _later(self, most: int) -> tuple[list[list[Outgoing]], bool]:
         out = [encode(record) for record in self._backlog.take(most)]
         return [out] if out else [], StatefulBatchLogic.RETAIN
 
@@ -201,9 +209,9 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
             stage = "market" if shard.name == MARKET else "cascades"
             metrics.stage_seconds.labels(stage).observe(max(self._clock() - told.received, 0) / SECOND)
         for windows in found.windows:
-            self._backlog.add(windows.records)
+            self._backlog.add(windows)
         for measures in found.measures:
-            self._backlog.add(measures.records)
+            self._backlog.add(measures)
         return [*map(encode, found.records)]
 
     def snapshot(self) -> bytes:

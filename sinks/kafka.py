@@ -28,10 +28,11 @@ from schemas.bus import Bus
 from schemas.clock import MILLISECOND, Clock, system_clock
 from schemas.codec import Outgoing
 from schemas.errors import DeliveryFailed
+from schemas.placement import PLACES, place_of
 
 log = structlog.get_logger(__name__)
 
-LANES = 12
+LANES = PLACES
 """Among how many workers a flow's output can be divided; what has one key keeps its lane, so its order."""
 _SLICE = 0.1
 """Seconds waited at a time, so that an interruption is heard."""
@@ -193,7 +194,8 @@ class _Lane(StatefulSinkPartition[Messages, int]):
 class KafkaSink(FixedPartitionedSink[Messages, int]):
     """Takes ``(key, messages)``: the key, of whoever made them, chooses the worker that sends.
 
-    Many at a time, because the engine routes item by item, and pickles each that goes to another process.
+    Many at a time, because the engine routes item by item, and pickles each that goes to another process; and by the
+    place of the key, so that what a stateful step tells under its own key is sent by the worker that told it.
     """
 
     def __init__(self, bus: Bus, deadline: float = 120.0) -> None:
@@ -212,6 +214,10 @@ class KafkaSink(FixedPartitionedSink[Messages, int]):
     def list_parts(self) -> list[str]:
         """Lanes, the same for any number of workers."""
         return [f"lane-{number:02d}" for number in range(LANES)]
+
+    def part_fn(self, item_key: str) -> int:
+        """The number of its lane."""
+        return place_of(item_key) % LANES
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _Lane:  # noqa: ARG002 - the engine's signature
         """A lane; what an unfinished epoch sent is sent again."""

@@ -55,6 +55,8 @@ class Broker:
     controller: int
     directory: Path
     settings: Sequence[str] = ()
+    brief: bool = True
+    """Whether it is compiled for seconds."""
 
     @property
     def bootstrap(self) -> str:
@@ -75,7 +77,9 @@ class Broker:
         return bus
 
     def start(self) -> Broker:
-        environment = os.environ | {"BREAKWATER_CONTROLLER_PORT": str(self.controller), "JAVA_TOOL_OPTIONS": _BRIEF}
+        environment = os.environ | {"BREAKWATER_CONTROLLER_PORT": str(self.controller)}
+        if self.brief:
+            environment["JAVA_TOOL_OPTIONS"] = _BRIEF
         told = subprocess.run(  # noqa: S603 - our own script
             [*self._command("start"), *self.settings],
             env=environment,

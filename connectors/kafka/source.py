@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from connectors.kafka.consumer import BusConsumer, Lag, Place, Reading, Run, Start
@@ -28,6 +29,9 @@ from connectors.kafka.metadata import partition_names
 from schemas.batches import Tick
 from schemas.bus import Bus
 from schemas.clock import MILLISECOND, Clock
+from schemas.topics import Topic
+
+log = structlog.get_logger(__name__)
 
 TICK = 100 * MILLISECOND
 _AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
@@ -121,6 +125,7 @@ class _Worker:
                 self._tick = now // TICK * TICK
                 items.append(Tick(now))
         if self._reading.bounded and not runs and self.consumer.finished():
+            log.info("read to where the topics ended at the start")
             self.ended = True
             raise StopIteration
         return items
@@ -141,6 +146,11 @@ class KafkaSource(FixedPartitionedSource[Any, Place]):
     def list_parts(self) -> list[str]:
         """Every partition of every topic; one added later is read after the next start."""
         return partition_names(self.bus, self.reading.topics)
+
+    def partitions(self, topic: Topic) -> list[int]:
+        """The numbers of the partitions a topic of these has."""
+        prefix = f"{self.bus.name(topic)}/"
+        return [int(name.removeprefix(prefix)) for name in self.list_parts() if name.startswith(prefix)]
 
     def build_part(self, step_id: str, for_part: str, resume_state: Place | None) -> KafkaPartition:  # noqa: ARG002 - the engine's signature
         """Join the partitions this worker (a thread of this process) already reads."""

@@ -21,7 +21,7 @@ BENCHMARKS = (
     "executor",
 )
 
-ON_REQUEST = ("history100m", "hops", "catchup", "kills", "quix")
+ON_REQUEST = ("history100m", "hops", "catchup", "scaling", "kills", "quix")
 """Run where named only: they take many minutes, gigabytes, or a broker."""
 
 

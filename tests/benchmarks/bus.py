@@ -14,7 +14,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from connectors.kafka import waited
 from connectors.kafka.topics import create
 from schemas.bus import Bus
-from schemas.topics import TOPICS
+from schemas.clock import SECOND, system_clock
+from schemas.topics import SIGNALS, TOPICS
 from tests.broker import Broker, free_ports, missing
 
 CONSUMER: dict[str, str | int | float | bool] = {
@@ -22,16 +23,19 @@ CONSUMER: dict[str, str | int | float | bool] = {
 }  # fmt: skip
 PRODUCER: dict[str, str | int | float | bool] = {"enable.idempotence": True, "acks": "all", "linger.ms": 0}
 
+_UNDER_WAY = 20
+"""Messages on their way at a time while the broker is warmed."""
+
 
 @contextmanager
 def own_broker(directory: Path) -> Iterator[Broker]:
-    """A broker nobody else uses.
+    """A broker nobody else uses, as it runs in production: compiled for the long run.
 
     :raises RuntimeError: there is no Java or no Maven.
     """
     if why := missing():
         raise RuntimeError(why)
-    broker = Broker(*free_ports(2), directory / "kafka").start()
+    broker = Broker(*free_ports(2), directory / "kafka", brief=False).start()
     try:
         yield broker
     finally:
@@ -77,6 +81,20 @@ def forwarders(bus: Bus, hops: Sequence[tuple[str, str]], partitions: int) -> It
         for process in running:
             process.kill()
             process.join()
+
+
+def busy(broker: Broker, seconds: float = 40.0) -> None:
+    """Messages one by one for a while: a broker works for months, its first minute is that of Java's compiler."""
+    bus = bus_of(broker, "busy", 12)
+    reader, producer = consumer(bus, SIGNALS.name, 12), Producer(bus.client(PRODUCER))
+    until, number = system_clock() + round(seconds * SECOND), 0
+    while system_clock() < until:
+        number += 1
+        producer.produce(bus.name(SIGNALS), b"x" * 600, str(number).encode())
+        producer.poll(0.001 if len(producer) > _UNDER_WAY else 0)
+        reader.poll(0)
+    producer.flush(10)
+    reader.close()
 
 
 def quantiles(seconds: list[float]) -> tuple[float, float]:

@@ -16,9 +16,8 @@ from schemas.bus import Bus
 from schemas.clock import MILLISECOND, SECOND, system_clock
 from schemas.codec import encode_frame
 from schemas.topics import LIQUIDATIONS, RAW, SIGNALS
-from tests.benchmarks.bus import PRODUCER, bus_of, consumer, forwarders, own_broker, quantiles
+from tests.benchmarks.bus import PRODUCER, bus_of, busy, consumer, forwarders, own_broker, quantiles
 from tests.benchmarks.figures import Row, Target, kept, row
-from tests.broker import Broker
 from tests.integration.workers import workers
 
 RATES = (100, 500)
@@ -29,8 +28,6 @@ _EVERY_EVENT = {
 }  # fmt: skip
 """Each event raises its asset from NONE, to which it fell since the last."""
 _PATIENCE = 20 * SECOND
-_UNDER_WAY = 20
-"""Messages on their way at a time while the broker is warmed."""
 _WARM = 4.0
 """Seconds before what counts: the broker's first are cold."""
 
@@ -41,7 +38,7 @@ def hops(*, quick: bool) -> list[Row]:
     found: list[Row] = []
     with TemporaryDirectory() as directory, own_broker(Path(directory)) as broker:
         if not quick:
-            _busy(broker, 25.0)
+            busy(broker)
         for partitions, rate in ((12, 500),) if quick else [(p, rate) for p in (1, 12) for rate in RATES]:
             bus = bus_of(broker, f"bare{partitions}.{rate}", partitions)
             with forwarders(bus, [(RAW.name, LIQUIDATIONS.name), (LIQUIDATIONS.name, SIGNALS.name)], partitions):
@@ -59,20 +56,6 @@ def hops(*, quick: bool) -> list[Row]:
                 )
             found += _rows(f"{partitions} partitions, {rate}/s", bare, ours)
     return found
-
-
-def _busy(broker: Broker, seconds: float) -> None:
-    """Messages one by one for a while: a broker works for months, its first half minute is that of Java's compiler."""
-    bus = bus_of(broker, "busy", 12)
-    reader, producer = consumer(bus, SIGNALS.name, 12), Producer(bus.client(PRODUCER))
-    until, number = system_clock() + round(seconds * SECOND), 0
-    while system_clock() < until:
-        number += 1
-        producer.produce(bus.name(SIGNALS), b"x" * 600, str(number).encode())
-        producer.poll(0.001 if len(producer) > _UNDER_WAY else 0)
-        reader.poll(0)
-    producer.flush(10)
-    reader.close()
 
 
 class Measured(NamedTuple):

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,8 +34,9 @@ from schemas.records import VENUES, Liquidation
 from schemas.topics import LIQUIDATIONS, Topic
 from sinks.callback import CallbackSink
 from sinks.kafka import Outbox
+from tests.benchmarks.bus import busy, own_broker
 from tests.benchmarks.figures import Row, Target, kept, row
-from tests.broker import Broker, free_ports, missing
+from tests.broker import Broker, missing
 
 RATE = 500
 COLD = 1.0
@@ -54,18 +54,10 @@ def kafka(*, quick: bool) -> list[Row]:
     if why := missing():
         sys.stderr.write(f" left out: {why} …")
         return []
-    with _broker() as broker:
+    with tempfile.TemporaryDirectory() as directory, own_broker(Path(directory)) as broker:
+        if not quick:
+            busy(broker)
         return [*_hops(broker, 1, quick), *_hops(broker, 12, quick), *_catching_up(broker, quick)]
-
-
-@contextmanager
-def _broker() -> Iterator[Broker]:
-    with tempfile.TemporaryDirectory() as directory:
-        broker = Broker(*free_ports(2), Path(directory) / "kafka").start()
-        try:
-            yield broker
-        finally:
-            broker.stop()
 
 
 def _hops(broker: Broker, partitions: int, quick: bool) -> list[Row]:

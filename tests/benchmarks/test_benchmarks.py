@@ -41,8 +41,8 @@ CONSERVED = {
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    "name", [*BENCHMARKS, *sorted(set(ON_REQUEST) - {"kills", "catchup", "quix"})]
-)  # kills is a test of its own, catchup starts nine processes, quix wants a library
+    "name", [*BENCHMARKS, *sorted(set(ON_REQUEST) - {"kills", "catchup", "scaling", "quix"})]
+)  # kills is a test of its own, catchup and scaling start many processes, quix wants a library
 def test_rows_are_well_formed_and_nothing_is_lost(name: str) -> None:
     if name == "hops" and (why := missing()):
         pytest.skip(why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable
 
 import pytest
@@ -125,3 +126,14 @@ def test_many_at_a_time_and_the_end_of_the_stream_leave_nothing_behind(undisturb
     assert {topic: sorted(values) for topic, values in found.items()} == {
         topic: sorted(values) for topic, values in undisturbed.items()
     }
+
+
+def test_no_more_waits_than_a_little(undisturbed: dict[str, list[bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.cascades._MOST", 10)
+    shard, told = Driven(), list[Outgoing]()
+    for start in range(0, 400, 5):
+        told += shard.take(closes(range(start, start + 5)))
+        assert len(pickle.loads(shard.logic.snapshot())[1]) <= 10  # noqa: S301 - made a line ago
+    found = by_topic([*told, *shard.rest()])
+    assert found[WINDOWS.name] == undisturbed[WINDOWS.name]
+    assert found[MEASURES.name] == undisturbed[MEASURES.name]

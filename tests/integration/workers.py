@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
@@ -37,10 +37,12 @@ AGO = 6 * HOUR
 """When the frames were received: within what topics keep, and not in the future, which brokers refuse."""
 
 
-def frames(count: int, seed: int = 1) -> list[Frame]:
+def frames(count: int, seed: int = 1, together: float = 0.5, symbols: Sequence[str] = SYMBOLS) -> list[Frame]:
     """Frames of three venues that tell so many forced closes in waves, with rubbish and repetitions among them.
 
     Nine tenths of the time is calm. At the end, an hour later, each asset has one more, so that all is closed.
+
+    :arg together: the share of frames that tell several at a time, all of one venue.
     """
     r = random.Random(seed)
     now = system_clock() // SECOND * SECOND - AGO
@@ -49,8 +51,8 @@ def frames(count: int, seed: int = 1) -> list[Frame]:
     while told < count:
         storm = (told // 1500) % 3 == 2
         now += round(r.expovariate(1.0) * (2 if storm else 80)) * MILLISECOND
-        symbol = r.choice(SYMBOLS)
-        if r.random() < 0.5:
+        symbol = r.choice(symbols)
+        if r.random() < together:
             rows = [_row(r, symbol, now) for _ in range(min(r.randint(1, 12), count - told))]
             told += len(rows)
             made.append(_bybit(symbol, rows, now))
@@ -61,9 +63,9 @@ def frames(count: int, seed: int = 1) -> list[Frame]:
             made.append(Frame("bybit", "public", b'{"topic":"allLiquidation.BTCUSDT","data":[{"s":%d}]}' % told, now))
         if r.random() < 0.01:
             made.append(made[-1])
-    for symbol in SYMBOLS:
-        now += HOUR // len(SYMBOLS)
-        made.append(_bybit(symbol, [_row(r, symbol, now)], now))
+    for symbol in symbols:
+        now += HOUR // len(symbols)
+        made.append(_bybit(symbol, [_row(r, symbol, now)], now) if together else _binance(r, "aster", symbol, now))
     return made
 
 
