@@ -4,7 +4,8 @@ Reads: forced closes and their context. Writes: windows, measures, cascades and 
 (and ``deadletters.v1``). Key: the asset (cascades: their id). Guarantee: at least once with deterministic ids and
 content; a double adds nothing. Each partition is thought about by itself, in its own order, and the market by one shard
 that reads them all (its figures come a quarter of a second later, see ``flows.domain.shard``). One that is told where
-to begin reads the last minutes before it first, silently, so that its windows are full when it speaks.
+to begin reads the last minutes before it first, silently, so that its windows are full when it speaks. Signals and
+cascades are told at once; windows and measures, a thousand each second, behind them and a few at a time.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ No socket, no thread: what a coroutine hands to an executor runs at once, in lin
 from __future__ import annotations
 
 import asyncio
+import gc
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -170,6 +171,7 @@ class VirtualTime:
         :raises StuckError: it waits for what never comes.
         """
         found = self._loop.run_until_complete(work)
+        gc.collect(0)  # from Python 3.12 on a task that failed refers to itself and is not given up before
         if self._loop.faults:
             context = self._loop.faults[0]
             raise context.get("exception") or RuntimeError(context["message"])
