@@ -27,8 +27,6 @@ from schemas.errors import UsageError
 WORKERS = ("capture", "normalise", "cascades", "archive", "execute")
 _LOOK = 0.1
 _STORE = "part-0.sqlite3"
-_LAYOUT, _FIRST_LAYOUT = "2", "1"
-"""What the flows keep in a store, and under which names: another number where either has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +81,11 @@ class Plan:
 
 
 def prepare(plan: Plan) -> None:
-    """Make the recovery store where there is none. One file serves any number of workers that see it.
-
-    :raises UsageError: it is of a version that kept other things under other names; nothing of it would be found.
-    """
-    layout = plan.recovery / "layout"
+    """Make the recovery store where there is none. One file serves any number of workers that see it."""
     if not (plan.recovery / _STORE).exists():
         plan.recovery.mkdir(parents=True, exist_ok=True)
         (plan.recovery / "writer").write_text(f"a{secrets.token_hex(4)}\n", encoding="utf-8")
-        layout.write_text(f"{_LAYOUT}\n", encoding="utf-8")
         init_db_dir(plan.recovery, 1)
-    found = layout.read_text(encoding="utf-8").strip() if layout.exists() else _FIRST_LAYOUT
-    if found != _LAYOUT and (plan.recovery / "writer").exists():  # one the engine's own command made has neither
-        raise UsageError(
-            f"{plan.recovery} is a recovery store of layout {found}, this version keeps {_LAYOUT}: move it away. "
-            "Without it a worker tells again what the topics keep, with the same ids; `--from end` begins with what "
-            "comes now"
-        )
 
 
 def run(plan: Plan) -> int:

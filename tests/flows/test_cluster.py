@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from bytewax.recovery import init_db_dir
 
 from flows.cluster import Plan, built, prepare
 from schemas.errors import UsageError
@@ -55,17 +54,3 @@ def test_a_worker_that_is_not_installed_is_said_so(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "flows.execute", None)
     with pytest.raises(UsageError, match="no worker 'execute' in this installation"):
         built(Plan("execute", tmp_path))
-
-
-def test_a_store_of_another_version_is_refused_and_one_the_engine_made_is_not(tmp_path: Path) -> None:
-    """Nothing of it would be found under its names, and a worker would think it had forgotten the last minutes."""
-    plan = Plan("cascades", tmp_path / "ours")
-    prepare(plan)
-    prepare(plan)
-    (plan.recovery / "layout").unlink()
-    with pytest.raises(UsageError, match=r"ours is a recovery store of layout 1, this version keeps 2: move it away"):
-        prepare(plan)
-    made = Plan("cascades", tmp_path / "theirs")
-    made.recovery.mkdir()
-    init_db_dir(made.recovery, 1)
-    prepare(made)
