@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -86,7 +87,7 @@ def _hold(pipeline: Workers, over: threading.Event) -> None:
     known: list[int] = []
     while not over.is_set():
         for process in list(pipeline.running.values()):
-            known += [pid for pid in _working(process.pid) if pid not in known]
+            known += [pid for pid in _working(process) if pid not in known]
         for slot in range(_SLOTS):
             pid = known[slot] if slot < len(known) else 0
             _tell(pid, signal.SIGCONT)
@@ -96,12 +97,13 @@ def _hold(pipeline: Workers, over: threading.Event) -> None:
         _tell(pid, signal.SIGCONT)
 
 
-def _working(pid: int) -> list[int]:
+def _working(process: subprocess.Popen[bytes]) -> list[int]:
     """The processes a worker is: those a cluster's parent has started, or itself."""
-    with suppress(FileNotFoundError):
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        several = b"--workers\0002" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        return [int(child) for child in children] if several else [pid]
+    pid, told = process.pid, list(map(str, process.args))  # type: ignore[arg-type] # a list of words
+    if told[told.index("--workers") + 1] == "1":
+        return [pid]
+    with suppress(FileNotFoundError):  # it has ended
+        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
     return []
 
 

@@ -65,7 +65,7 @@ def frames(count: int, seed: int = 1, together: float = 0.5, symbols: Sequence[s
             made.append(made[-1])
     for symbol in symbols:
         now += HOUR // len(symbols)
-        made.append(_bybit(symbol, [_row(r, symbol, now)], now) if together else _binance(r, "aster", symbol, now))
+        made.append(_binance(r, "aster", symbol, now))
     return made
 
 
