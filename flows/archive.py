@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import bytewax.operators as op
@@ -24,6 +25,7 @@ from connectors.kafka import Arrivals, Run
 from flows import metrics
 from flows.domain.duplicates import Seen
 from flows.reading import RunReader, schemas
+from flows.recovery import writer_of
 from flows.worker import Worker
 from schemas.batches import Batch
 from schemas.clock import seconds
@@ -50,18 +52,15 @@ Rows = list[tuple[bytes, StoredRecord]]
 """Records, each with the bytes that tell it from others."""
 
 
-def build(config: str | None = None, *, bounded: bool = False, writer: str = "archive") -> Dataflow:
-    """The flow, ready to be run.
-
-    :arg writer: whose files these are. It belongs to the recovery store: with a new store comes a new name, since files
-        a store knows nothing of are taken back.
-    """
-    worker = Worker.begin("archive", config, bounded=bounded)
+def build(config: str | None = None, *, bounded: bool = False, recovery: str | None = None) -> Dataflow:
+    """The flow, ready to be run."""
+    worker = Worker.begin("archive", config, bounded=bounded, recovery=recovery)
     topics = [topic for topic in TOPICS.values() if topic is not RAW]
     flow = Dataflow("archive")
     arrivals = op.input("topics", flow, worker.source(topics))
     pieces = op.flat_map("read", arrivals, ArchiveReader(worker).read)
-    sink = RewindSink(lanes(), lambda lane, resume: Lane(worker, f"{writer}.{lane}", resume, upkeep(worker, lane)))
+    name = writer_of(Path(recovery)) if recovery else "archive"
+    sink = RewindSink(lanes(), lambda lane, resume: Lane(worker, f"{name}.{lane}", resume, upkeep(worker, lane)))
     op.output("history", pieces, sink)
     return flow
 

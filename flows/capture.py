@@ -30,9 +30,9 @@ OPENED, LISTED = "opened", "listed"
 """Markers among the frames: a connection was made anew; a venue told its instruments (the payload)."""
 
 
-def build(config: str | None = None) -> Dataflow:
+def build(config: str | None = None, *, recovery: str | None = None) -> Dataflow:
     """The flow, ready to be run."""
-    worker = Worker.begin("capture", config)
+    worker = Worker.begin("capture", config, recovery=recovery)
     settings = worker.settings
     venues = [assembly.venue_feeds(settings, exchange) for exchange in assembly.enabled(settings)]
     reader = assembly.reader(settings, venues, worker.clock)

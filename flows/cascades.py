@@ -49,9 +49,9 @@ class Piece(NamedTuple):
     """... of so many."""
 
 
-def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
+def build(config: str | None = None, *, bounded: bool = False, recovery: str | None = None) -> Dataflow:
     """The flow, ready to be run."""
-    worker = Worker.begin("cascades", config, bounded=bounded)
+    worker = Worker.begin("cascades", config, bounded=bounded, recovery=recovery)
     said = worker.settings.worker
     source = worker.source([LIQUIDATIONS, CONTEXT], warm_up=said.warm_up, aligned=True, ticks=not bounded)
     flow = Dataflow("cascades")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import secrets
 import shlex
 import signal
@@ -18,7 +19,7 @@ from time import sleep
 from types import FrameType
 
 from bytewax.dataflow import Dataflow
-from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from flows.stages import unwrapped
@@ -26,7 +27,6 @@ from schemas.errors import UsageError
 
 WORKERS = ("capture", "normalise", "cascades", "archive", "execute")
 _LOOK = 0.1
-_STORE = "part-0.sqlite3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,13 @@ class Plan:
 
     def call(self) -> str:
         """The factory with what it is to be told."""
-        told = {"config": self.config, "bounded": self.bounded or None, "writer": self.writer()}
-        arguments = ", ".join(f"{name}={value!r}" for name, value in told.items() if value)
+        arguments = ", ".join(f"{name}={_spelled(value)}" for name, value in self.told().items())
         return f"flows.{self.name}:build({arguments})"
 
-    def writer(self) -> str | None:
-        """Whose files an archive writes: of the store it resumes from and of no other."""
-        name = self.recovery / "writer"
-        return name.read_text(encoding="utf-8").strip() if self.name == "archive" and name.exists() else None
+    def told(self) -> dict[str, object]:
+        """What it is to be told."""
+        said = {"config": self.config, "bounded": self.bounded or None, "recovery": str(self.recovery)}
+        return {name: value for name, value in said.items() if value is not None}
 
     def arguments(self) -> list[str]:
         """For ``python -m bytewax.run``."""
@@ -80,12 +79,9 @@ class Plan:
         return " ".join([*said, "python -m bytewax.run", *map(shlex.quote, self.arguments())])
 
 
-def prepare(plan: Plan) -> None:
-    """Make the recovery store where there is none. One file serves any number of workers that see it."""
-    if not (plan.recovery / _STORE).exists():
-        plan.recovery.mkdir(parents=True, exist_ok=True)
-        (plan.recovery / "writer").write_text(f"a{secrets.token_hex(4)}\n", encoding="utf-8")
-        init_db_dir(plan.recovery, 1)
+def _spelled(value: object) -> str:
+    """In Python, with quotes that leave the shell its own."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def run(plan: Plan) -> int:
@@ -116,8 +112,7 @@ def built(plan: Plan) -> Dataflow:
         build: Callable[..., Dataflow] = importlib.import_module(f"flows.{plan.name}").build
     except ModuleNotFoundError as missing:
         raise UsageError(f"there is no worker {plan.name!r} in this installation ({missing})") from missing
-    told = {"config": plan.config, "bounded": plan.bounded or None, "writer": plan.writer()}
-    return build(**{name: value for name, value in told.items() if value})
+    return build(**plan.told())
 
 
 def several(plan: Plan) -> int:

@@ -24,9 +24,9 @@ from sinks.executor.sink import JournalSink
 from sinks.kafka import keyed
 
 
-def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
+def build(config: str | None = None, *, bounded: bool = False, recovery: str | None = None) -> Dataflow:
     """The flow, ready to be run."""
-    worker = Worker.begin("execute", config, bounded=bounded)
+    worker = Worker.begin("execute", config, bounded=bounded, recovery=recovery)
     path = desk.journal_path(worker.settings)
     flow = Dataflow("execute")
     told = op.input("told", flow, worker.source([SIGNALS, ACCOUNT, LIQUIDATIONS, MARKET], start="end"))

@@ -39,9 +39,9 @@ from sinks.kafka import keyed
 _instruments = msgspec.json.Decoder(tuple[Instrument, ...]).decode
 
 
-def build(config: str | None = None, *, bounded: bool = False) -> Dataflow:
+def build(config: str | None = None, *, bounded: bool = False, recovery: str | None = None) -> Dataflow:
     """The flow, ready to be run."""
-    worker = Worker.begin("normalise", config, bounded=bounded)
+    worker = Worker.begin("normalise", config, bounded=bounded, recovery=recovery)
     worker.warm_up(PartitionReader(worker.clock).warm_up)
     flow = Dataflow("normalise")
     arrivals = op.input("raw", flow, worker.source([RAW]))

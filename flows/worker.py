@@ -29,6 +29,7 @@ from flows.bus import bus_of
 from flows.configuration import load
 from flows.garbage import rare_collections
 from flows.health import Health, HealthPage
+from flows.recovery import drop_unfinished
 from flows.settings import Settings, read_duration
 from schemas.bus import Bus
 from schemas.clock import SECOND, Clock, system_clock
@@ -59,10 +60,17 @@ class Worker:
         self._failed: Counter[str] = Counter()
 
     @classmethod
-    def begin(cls, name: str, config: str | None = None, *, bounded: bool = False) -> Worker:
-        """Read the settings, log, serve the health page and hear SIGTERM: all a process needs before its flow."""
+    def begin(
+        cls, name: str, config: str | None = None, *, bounded: bool = False, recovery: str | None = None
+    ) -> Worker:
+        """Read the settings, log, serve the health page and hear SIGTERM: all a process needs before its flow.
+
+        :arg recovery: the store it resumes from; rid of what an unfinished epoch left in it.
+        """
         settings = load(Path(config) if config else None).settings
         logs.configure(settings.log.format, settings.log.level)
+        if recovery is not None:
+            drop_unfinished(Path(recovery))
         worker = cls(name, settings, bounded=bounded)
         worker.serve()
         if threading.current_thread() is threading.main_thread():

@@ -40,8 +40,9 @@ def worker(
     data_dir: DataDir = None,
 ) -> int:
     """One worker of the pipeline over Kafka. Until SIGTERM, which lets it finish what it began."""
-    from flows.cluster import Plan, prepare, run
+    from flows.cluster import Plan, run
     from flows.configuration import variable
+    from flows.recovery import make
 
     wanted = {
         "kafka.bootstrap": None if bus == "kafka" else bus,
@@ -65,6 +66,6 @@ def worker(
         config=str(ctx.obj) if ctx.obj else None,
         environment=said,
     )
-    prepare(plan)
+    make(plan.recovery)
     say(plan.line())
     return run(plan)

@@ -8,31 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from flows.cluster import Plan, built, prepare
+from flows.cluster import Plan, built
 from schemas.errors import UsageError
 
 
 def test_the_printed_line_is_the_engines_own_with_recovery_and_what_was_said(tmp_path: Path) -> None:
     plan = Plan("cascades", tmp_path / "r", snapshot=5, bounded=True, environment={"BREAKWATER_DATA_DIR": "a b"})
     assert shlex.split(plan.line()) == [
-        "BREAKWATER_DATA_DIR=a b", "python", "-m", "bytewax.run", "flows.cascades:build(bounded=True)",
-        "-r", str(tmp_path / "r"), "-s", "5", "-b", "0",
+        "BREAKWATER_DATA_DIR=a b", "python", "-m", "bytewax.run",
+        f'flows.cascades:build(bounded=True, recovery="{tmp_path}/r")', "-r", str(tmp_path / "r"), "-s", "5", "-b", "0",
     ]  # fmt: skip
     cluster = Plan("cascades", tmp_path, process_id=1, addresses=("a:1", "b:2"))
     assert cluster.arguments()[-4:] == ["-i", "1", "-a", "a:1;b:2"]
-
-
-def test_a_store_is_made_once_and_names_the_writer_of_its_archive(tmp_path: Path) -> None:
-    plan = Plan("archive", tmp_path / "archive")
-    prepare(plan)
-    first = plan.writer()
-    prepare(plan)
-    assert first is not None
-    assert plan.writer() == first
-    assert f"writer={first!r}" in plan.call()
-    other = Plan("archive", tmp_path / "another")
-    prepare(other)
-    assert other.writer() != first
 
 
 @pytest.mark.parametrize(

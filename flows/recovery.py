@@ -1,0 +1,98 @@
+"""Recovery stores: what a worker knew at the end of its last finished epoch, in SQLite files the engine writes.
+
+The engine writes the state of each key touched in an epoch as the epoch ends, and, once every step has done so, that
+the epoch is finished. Who dies in between leaves states of an epoch that never was. The next execution goes through
+that epoch again, but replaces only what it touches in it by the wall clock; what it does not touch would count later,
+ahead of the offsets that belong to it: messages read again would be taken for known, and what they had to tell, which
+nobody had told, would be missing. ``drop_unfinished`` takes such states out before anything is read from a store
+(bytewax 0.21.1; its ``snaps`` rows do not say which execution they are of).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import structlog
+from bytewax.recovery import init_db_dir
+
+from schemas.errors import UsageError
+
+log = structlog.get_logger(__name__)
+
+_FIRST_EPOCH = 1
+_PATIENCE = 30.0
+"""Seconds to wait for another process of the same cluster that does the same."""
+
+
+def make(store: Path) -> None:
+    """Make a store where there is none, whole or not at all. One file serves any number of workers that see it."""
+    if any(_parts(store)):
+        return
+    store.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=store) as directory:
+        made = Path(directory)
+        (made / "writer").write_text(f"a{secrets.token_hex(4)}\n", encoding="utf-8")
+        init_db_dir(made, 1)
+        for file in (made / "writer", *_parts(made)):
+            with suppress(FileExistsError):  # another process of the same cluster was first
+                os.link(file, store / file.name)
+
+
+def writer_of(store: Path) -> str:
+    """Whose files an archive that resumes from this store writes.
+
+    Its own and no other's: with a new store comes a new name, since files a store knows nothing of are taken back.
+    """
+    name = store / "writer"
+    return name.read_text(encoding="utf-8").strip() if name.exists() else "archive"
+
+
+def drop_unfinished(store: Path) -> int:
+    """Take out the states of epochs no execution has finished; how many there were.
+
+    To be called before an execution begins, by any number of its processes.
+
+    :raises UsageError: not all parts of the store are here, so that nobody can say what was finished.
+    """
+    parts = list(_parts(store))
+    epoch = _resume_epoch(store, parts)
+    dropped = 0
+    for part in parts:
+        with closing(sqlite3.connect(part, timeout=_PATIENCE)) as database, database:
+            dropped += database.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (epoch,)).rowcount
+    if dropped:
+        log.info("forgot what an unfinished epoch left behind", store=str(store), epoch=epoch, states=dropped)
+    return dropped
+
+
+def _parts(store: Path) -> Iterator[Path]:
+    return store.glob("part-*.sqlite3")
+
+
+def _resume_epoch(store: Path, parts: list[Path]) -> int:
+    """The one the engine will begin with: the oldest that some worker of the last execution had not finished."""
+    executions: dict[int, tuple[int, int]] = {}
+    frontiers: dict[tuple[int, int], int] = {}
+    for part in parts:
+        with closing(sqlite3.connect(part, timeout=_PATIENCE)) as database:
+            (count,) = database.execute("SELECT max(part_count) FROM parts").fetchone()
+            if count != len(parts):
+                raise UsageError(
+                    f"{store} holds {len(parts)} of the {count} parts of a recovery store: all hosts must see one "
+                    "directory with all of them, since only the whole tells what a killed worker had not finished"
+                )
+            for number, workers, epoch in database.execute("SELECT ex_num, worker_count, resume_epoch FROM exs"):
+                executions[number] = workers, epoch
+            for number, worker, epoch in database.execute("SELECT ex_num, worker_index, worker_frontier FROM fronts"):
+                frontiers[number, worker] = epoch
+    if not executions:
+        return _FIRST_EPOCH
+    last = max(executions)
+    workers, begun = executions[last]
+    return min(max(begun, frontiers.get((last, worker), begun)) for worker in range(workers))
