@@ -24,7 +24,6 @@ from schemas.batches import Tick
 from schemas.clock import SECOND, Clock
 from schemas.codec import Outgoing, encode, encode_frame
 from schemas.records import FeedStatus
-from sinks.kafka import keyed
 
 OPENED, LISTED = "opened", "listed"
 """Markers among the frames: a connection was made anew; a venue told its instruments (the payload)."""
@@ -43,7 +42,7 @@ def compose(worker: Worker, source: FeedSource) -> Dataflow:
     """The same with another source."""
     flow = Dataflow("capture")
     items = op.input("feeds", flow, source)
-    messages = op.flat_map_batch("encode", items, lambda batches: map(keyed, _encoded(batches, worker.clock)))
+    messages = op.flat_map_batch("encode", items, lambda batches: [("feeds", [*_encoded(batches, worker.clock)])])
     op.output("topics", messages, worker.sink())
     return flow
 

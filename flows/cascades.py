@@ -4,20 +4,25 @@ Reads: forced closes and their context. Writes: windows, measures, cascades and 
 (and ``deadletters.v1``). Key: the asset (cascades: their id). Guarantee: at least once with deterministic ids and
 content; a double adds nothing. Each partition is thought about by itself, in its own order, and the market by one shard
 that reads them all (its figures come a quarter of a second later, see ``flows.domain.shard``). One that is told where
-to begin reads the last minutes before it first, silently, so that its windows are full when it speaks.
+to begin reads the last minutes before it first, silently, so that its windows are full when it speaks. Signals and
+cascades are told at once; windows and measures, a thousand each second, behind them and a few at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import pickle
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.operators import StatefulBatchLogic
+from msgspec import Struct
 
 from connectors.kafka import Arrivals, KafkaSource, Run
 from flows import assembly, metrics
+from flows.backlog import Backlog, Turns
 from flows.domain.measures import UnderCount
 from flows.domain.rules import Rules
 from flows.domain.shard import Shard, Told
@@ -26,12 +31,12 @@ from flows.worker import Worker
 from schemas.batches import Batch, Tick
 from schemas.bus import Bus
 from schemas.cascades import MARKET, Signal
-from schemas.clock import SECOND, Clock, seconds
+from schemas.clock import MILLISECOND, SECOND, Clock, seconds
 from schemas.codec import Outgoing, encode
+from schemas.placement import key_at, keys_of
 from schemas.records import DeadLetter, Funding, MarkPrice, OpenInterest, Trade
 from schemas.topics import LIQUIDATIONS
 from schemas.topics import MARKET as CONTEXT
-from sinks.kafka import keyed
 
 
 class Piece(NamedTuple):
@@ -62,10 +67,7 @@ def build(config: str | None = None, *, bounded: bool = False, recovery: str | N
     worker.warm_up(Shard(MARKET, rules, slack, measures=measures).warm_up)
     made = ShardLogic.maker(rules, slack, measures, worker.clock)
     told = op.stateful_batch("detect", pieces, made)
-    messages = op.flat_map_batch(
-        "messages", op.key_rm("unkey", told), lambda runs: [keyed(m) for run in runs for m in run]
-    )
-    op.output("topics", messages, worker.sink())
+    op.output("topics", told, worker.sink())
     return flow
 
 
@@ -73,29 +75,33 @@ class PieceReader:
     """Runs in, pieces for the shards out."""
 
     def __init__(self, bus: Bus, source: KafkaSource) -> None:
-        self._closes_topic, self._source = bus.name(LIQUIDATIONS), source
+        self._prefix, self._source = f"{bus.name(LIQUIDATIONS)}/", source
         self._reader = RunReader(bus)
         self._mine: tuple[int, ...] = ()
         self._all = 0
+        self._keys: dict[str, str] = {}
 
     def read(self, arrived: Arrivals | Tick) -> list[tuple[str, Piece]]:
-        """The pieces, by shard."""
+        """The pieces, by the key of their shard."""
         if isinstance(arrived, Tick):
             found = self._ticks(arrived.receive_time)
         else:
             found = [piece for run in arrived.runs for piece in self._pieces(run)]
-        return [(piece.shard, piece) for piece in found]
+        self._keys = self._keys or self._placed()
+        return [(self._keys[piece.shard], piece) for piece in found]
+
+    def _placed(self) -> dict[str, str]:
+        keys = keys_of({*self._source.partitions(LIQUIDATIONS), *self._source.partitions(CONTEXT)})
+        return {str(number): key for number, key in keys.items()} | {MARKET: key_at(len(keys), MARKET)}
 
     def _ticks(self, time: int) -> list[Piece]:
         if not self._mine:
-            self._mine = self._numbers(self._source.lags())
-            self._all = len(self._numbers(self._source.list_parts()))
-        shards = [*map(str, self._mine), MARKET]
-        return [Piece(shard, tick=time, partitions=self._mine, of=self._all) for shard in shards]
-
-    def _numbers(self, names: Iterable[str]) -> tuple[int, ...]:
-        places = [name.rpartition("/") for name in names]
-        return tuple(int(number) for topic, _, number in places if topic == self._closes_topic)
+            read = [name for name in self._source.lags() if name.startswith(self._prefix)]
+            self._mine = tuple(int(name.removeprefix(self._prefix)) for name in read)
+            self._all = len(self._source.partitions(LIQUIDATIONS))
+        return [
+            Piece(shard, tick=time, partitions=self._mine, of=self._all) for shard in (*map(str, self._mine), MARKET)
+        ]
 
     def _pieces(self, run: Run) -> list[Piece]:
         shard = str(run.partition)
@@ -111,13 +117,27 @@ _UNUSED = schemas(MarkPrice, Trade)
 """Context the score does not look at: most of the topic, not worth decoding."""
 
 
+_AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+_SLICE = 24
+"""Windows and measures told at a time while closes come one by one: half a millisecond or so ..."""
+_PAUSE = 2 * MILLISECOND
+"""... and how long after it the next."""
+_MOST = 2048
+"""Of them that may wait in one shard."""
+_MANY = 256
+"""Closes at a time with which nobody waits for one of them."""
+
+
 class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
-    """Drives one shard, and says what it tells as messages."""
+    """Drives one shard, and says what it tells as messages: signals and cascades at once, the rest behind them."""
 
     def __init__(
-        self, rules: Rules, slack: int, measures: UnderCount | None, clock: Clock, resume: bytes | None
+        self, rules: Rules, slack: int, measures: UnderCount | None, clock: Clock, turns: Turns, resume: bytes | None
     ) -> None:
-        self._rules, self._slack, self._measures, self._clock, self._resume = rules, slack, measures, clock, resume
+        self._rules, self._slack, self._measures, self._clock = rules, slack, measures, clock
+        self._turns = turns
+        stored: tuple[bytes | None, list[Struct]] = pickle.loads(resume) if resume else (None, [])  # noqa: S301 - our own recovery store
+        self._resume, self._backlog = stored[0], Backlog(stored[1])
         self._shard: Shard | None = None
         self._ticked: dict[int, int] = {}
         self._open = 0
@@ -127,7 +147,8 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
         cls, rules: Rules, slack: int, measures: UnderCount | None, clock: Clock
     ) -> Callable[[bytes | None], ShardLogic]:
         """What the engine calls for each key."""
-        return lambda resume: cls(rules, slack, measures, clock, resume)
+        turns = Turns(_PAUSE, clock)
+        return lambda resume: cls(rules, slack, measures, clock, turns, resume)
 
     def on_batch(self, values: list[Piece]) -> tuple[list[list[Outgoing]], bool]:
         """What the pieces bring about, in their order."""
@@ -137,6 +158,25 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
         out = [message for piece in values for message in self._take(self._shard, piece)]
         metrics.cascades_open.inc(self._shard.open_cascades - self._open)
         self._open = self._shard.open_cascades
+        closes = sum(len(piece.closes.liquidations) for piece in values if piece.closes is not None)
+        excess = len(self._backlog) - (_MOST if closes < _MANY else 0)
+        out += map(encode, self._backlog.take(excess))
+        return [out] if out else [], StatefulBatchLogic.RETAIN
+
+    def notify_at(self) -> datetime | None:
+        """At once, where something waits; what has arrived meanwhile comes first."""
+        return _AT_ONCE if self._backlog else None
+
+    def on_notify(self) -> tuple[list[list[Outgoing]], bool]:
+        """A slice of what waits, of one shard at a time."""
+        return self._later(_SLICE) if self._turns.mine() else ([], StatefulBatchLogic.RETAIN)
+
+    def on_eof(self) -> tuple[list[list[Outgoing]], bool]:
+        """All of it."""
+        return self._later(len(self._backlog))
+
+    def _later(self, most: int) -> tuple[list[list[Outgoing]], bool]:
+        out = [encode(record) for record in self._backlog.take(most)]
         return [out] if out else [], StatefulBatchLogic.RETAIN
 
     def _take(self, shard: Shard, piece: Piece) -> list[Outgoing]:
@@ -169,13 +209,14 @@ class ShardLogic(StatefulBatchLogic[Piece, list[Outgoing], bytes]):
         if told.received:
             stage = "market" if shard.name == MARKET else "cascades"
             metrics.stage_seconds.labels(stage).observe(max(self._clock() - told.received, 0) / SECOND)
-        windows = (window for rows in found.windows for window in rows.records())
-        measures = (record for rows in found.measures for record in rows.records())
-        return [*map(encode, found.records), *map(encode, windows), *map(encode, measures)]
+        for windows in found.windows:
+            self._backlog.add(windows)
+        for measures in found.measures:
+            self._backlog.add(measures)
+        return [*map(encode, found.records)]
 
     def snapshot(self) -> bytes:
-        """Everything of the shard."""
-        if self._shard is None:
-            # Resumed, and nothing has come yet.
-            return self._resume or b""
-        return self._shard.snapshot()
+        """Everything of the shard, and what it has not told yet."""
+        # Resumed, and nothing has come yet: as it was.
+        shard = self._resume if self._shard is None else self._shard.snapshot()
+        return pickle.dumps((shard, self._backlog.rest()))

@@ -21,7 +21,6 @@ from flows.worker import Worker
 from schemas.codec import encode
 from schemas.topics import ACCOUNT, FEEDS, LIQUIDATIONS, MARKET, SIGNALS
 from sinks.executor.sink import JournalSink
-from sinks.kafka import keyed
 
 
 def build(config: str | None = None, *, bounded: bool = False, recovery: str | None = None) -> Dataflow:
@@ -31,7 +30,7 @@ def build(config: str | None = None, *, bounded: bool = False, recovery: str | N
     flow = Dataflow("execute")
     told = op.input("told", flow, worker.source([SIGNALS, ACCOUNT, LIQUIDATIONS, MARKET], start="end"))
     # From the beginning: what a feed last said holds until it says something else.
-    feeds = op.input("feeds", flow, worker.source([FEEDS]))
+    feeds = op.input("feeds", flow, worker.source([FEEDS], waits=False))
     arrivals = op.merge("arrivals", told, feeds)
     noticing = Noticing(worker.bus, path, desk.detector(worker.settings.executor, {}), worker.clock)
     intents = op.flat_map("notice", arrivals, noticing.read)
@@ -39,7 +38,8 @@ def build(config: str | None = None, *, bounded: bool = False, recovery: str | N
     stopped = worker.turned if not bounded else _at_once
     done = op.input("outbox", flow, OutboxSource(path, CountedReports(), stopped))
     heard = op.input("heard", flow, OutboxSource(path, events, stopped))
-    op.output("topic", op.map("messages", op.merge("news", done, heard), lambda r: keyed(encode(r))), worker.sink())
+    news = op.map("messages", op.merge("news", done, heard), lambda record: ("journal", [encode(record)]))
+    op.output("topic", news, worker.sink())
     return flow
 
 

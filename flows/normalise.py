@@ -21,20 +21,21 @@ from connectors.catalogue import Catalogue
 from connectors.exchange import Frame
 from connectors.exchanges import exchanges
 from connectors.instruments import snapshots
-from connectors.kafka import Arrivals, Run
+from connectors.kafka import Arrivals, KafkaSource, Run
 from connectors.normaliser import Normaliser
 from connectors.spool import Item, Listed, Opened
 from flows import metrics
 from flows.capture import LISTED, OPENED
 from flows.worker import Worker
 from schemas.batches import LiquidationColumns, Tick
+from schemas.bus import Bus
 from schemas.clock import MILLISECOND, SECOND, Clock
 from schemas.codec import Outgoing, decode_frame, encode, encode_closes, letter
 from schemas.errors import Unreadable
 from schemas.instruments import Instrument
+from schemas.placement import keys_of
 from schemas.records import CAUSES, VENUES, Control, DeadLetter
 from schemas.topics import RAW
-from sinks.kafka import keyed
 
 _instruments = msgspec.json.Decoder(tuple[Instrument, ...]).decode
 
@@ -43,20 +44,26 @@ def build(config: str | None = None, *, bounded: bool = False, recovery: str | N
     """The flow, ready to be run."""
     worker = Worker.begin("normalise", config, bounded=bounded, recovery=recovery)
     worker.warm_up(PartitionReader(worker.clock).warm_up)
+    source = worker.source([RAW])
     flow = Dataflow("normalise")
-    arrivals = op.input("raw", flow, worker.source([RAW]))
-    frames = op.flat_map("frames", arrivals, lambda arrived: read(arrived, worker.bus.name(RAW)))
+    arrivals = op.input("raw", flow, source)
+    frames = op.flat_map("frames", arrivals, FrameReader(worker.bus, source).read)
     told = op.stateful_batch("normalise", frames, lambda resume: PartitionReader(worker.clock, resume))
-    messages = op.flat_map_batch(
-        "messages", op.key_rm("unkey", told), lambda runs: [keyed(m) for run in runs for m in run]
-    )
-    op.output("topics", messages, worker.sink())
+    op.output("topics", told, worker.sink())
     return flow
 
 
-def read(arrived: Arrivals, topic: str) -> list[tuple[str, list[Item]]]:
-    """The frames and markers of each partition, in its order; a message that is none is a dead letter in its place."""
-    return [(str(run.partition), [_item(message, topic, run) for message in run.messages]) for run in arrived.runs]
+class FrameReader:
+    """Runs in, frames and markers of each partition out, in its order."""
+
+    def __init__(self, bus: Bus, source: KafkaSource) -> None:
+        self._topic, self._source = bus.name(RAW), source
+        self._keys: dict[int, str] = {}
+
+    def read(self, arrived: Arrivals) -> list[tuple[str, list[Item]]]:
+        """By the key of the partition; a message that is neither is a dead letter in its place."""
+        self._keys = self._keys or keys_of(self._source.partitions(RAW))
+        return [(self._keys[run.partition], [_item(m, self._topic, run) for m in run.messages]) for run in arrived.runs]
 
 
 def _item(message: Any, topic: str, run: Run) -> Item:

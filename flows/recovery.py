@@ -25,23 +25,45 @@ from schemas.errors import UsageError
 
 log = structlog.get_logger(__name__)
 
+_LAYOUT, _FIRST_LAYOUT = "2", "1"
+"""What the flows keep in a store, and under which names: another number where either has changed."""
 _FIRST_EPOCH = 1
 _PATIENCE = 30.0
 """Seconds to wait for another process of the same cluster that does the same."""
 
 
 def make(store: Path) -> None:
-    """Make a store where there is none, whole or not at all. One file serves any number of workers that see it."""
+    """Make a store where there is none, whole or not at all. One file serves any number of workers that see it.
+
+    :raises UsageError: the one that is there is of another version.
+    """
     if any(_parts(store)):
+        check_layout(store)
         return
     store.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=store) as directory:
         made = Path(directory)
+        (made / "layout").write_text(f"{_LAYOUT}\n", encoding="utf-8")
         (made / "writer").write_text(f"a{secrets.token_hex(4)}\n", encoding="utf-8")
         init_db_dir(made, 1)
-        for file in (made / "writer", *_parts(made)):
+        for file in (made / "layout", made / "writer", *_parts(made)):
             with suppress(FileExistsError):  # another process of the same cluster was first
                 os.link(file, store / file.name)
+
+
+def check_layout(store: Path) -> None:
+    """Refuse what another version kept: nothing of it would be found under its names.
+
+    :raises UsageError: it is one, and why; one the engine's own command made belongs to no version.
+    """
+    layout = store / "layout"
+    found = layout.read_text(encoding="utf-8").strip() if layout.exists() else _FIRST_LAYOUT
+    if found != _LAYOUT and (store / "writer").exists():
+        raise UsageError(
+            f"{store} is a recovery store of layout {found}, this version keeps {_LAYOUT}: move it away. "
+            "Without it a worker tells again what the topics keep, with the same ids; `--from end` begins with what "
+            "comes now"
+        )
 
 
 def writer_of(store: Path) -> str:
@@ -58,8 +80,10 @@ def drop_unfinished(store: Path) -> int:
 
     To be called before an execution begins, by any number of its processes.
 
-    :raises UsageError: not all parts of the store are here, so that nobody can say what was finished.
+    :raises UsageError: not all parts of the store are here, so that nobody can say what was finished; or it is of
+        another version.
     """
+    check_layout(store)
     parts = list(_parts(store))
     epoch = _resume_epoch(store, parts)
     dropped = 0

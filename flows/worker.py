@@ -112,11 +112,13 @@ class Worker:
         warm_up: float = 0.0,
         aligned: bool = False,
         ticks: bool = False,
+        waits: bool = True,
     ) -> KafkaSource:
         """The topics, from where this worker left them.
 
         :arg start: where a worker without a snapshot begins.
         :arg warm_up: seconds that are read again before a place that was asked for.
+        :arg aligned, ticks, waits: see ``Reading``.
         """
         said = self.settings.worker.start
         reading = Reading(
@@ -127,6 +129,7 @@ class Worker:
             aligned=aligned,
             bounded=self._bounded,
             ticks=ticks,
+            waits=waits,
         )
         source = KafkaSource(self.bus, reading, self.clock, self.turned)
         self._sources.append(source)

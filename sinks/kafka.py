@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Any, cast
 
@@ -28,19 +28,19 @@ from schemas.bus import Bus
 from schemas.clock import MILLISECOND, Clock, system_clock
 from schemas.codec import Outgoing
 from schemas.errors import DeliveryFailed
+from schemas.placement import PLACES, place_of
 
 log = structlog.get_logger(__name__)
 
-LANES = 12
-"""Among how many workers a flow's output can be divided; a key keeps its lane, so its order."""
+LANES = PLACES
+"""Among how many workers a flow's output can be divided; what has one key keeps its lane, so its order."""
 _SLICE = 0.1
 """Seconds waited at a time, so that an interruption is heard."""
-_POLL_EVERY = 256
-"""Messages sent between two looks at what was delivered."""
 _OURS: dict[str, str | int | float | bool] = {
     "enable.idempotence": True,
     "acks": "all",
     "linger.ms": 0,
+    "delivery.report.only.error": True,  # a call for each message would cost a fifth of sending it
     "compression.type": "lz4",
     "partitioner": "murmur2_random",  # as every Java client does, so that both put a key into the same partition
     "queue.buffering.max.messages": 200_000,
@@ -60,32 +60,42 @@ class Outbox:
         self._bus, self._deadline, self._clock = bus, deadline, clock
         self._failure: DeliveryFailed | None = None
         self._away = False
-        self.sent = 0
-        """Messages handed over."""
-        self.delivered: Counter[str] = Counter()
-        """Messages the brokers have, by topic without its prefix."""
+        self.sent: Counter[str] = Counter()
+        """Messages handed over, by topic without its prefix."""
         self.failed: Counter[str] = Counter()
-        """Messages they do not and will not have, likewise."""
+        """Messages the brokers do not and will not have, likewise."""
+        self._delivered: Counter[str] = Counter()
         limits = {"message.timeout.ms": round(deadline * 1000)}
-        self._producer = Producer(bus.client(_OURS | limits) | {"error_cb": self._note, "on_delivery": self._settled})
-        self._names: dict[str, str] = {}
-        self._bare: dict[str, str] = {}
+        self._producer = Producer(bus.client(_OURS | limits) | {"error_cb": self._note, "on_delivery": self._refused})
+        self._names = _Names(bus)
 
     def __len__(self) -> int:
         """How many are on their way."""
         return len(self._producer)
+
+    @property
+    def delivered(self) -> Counter[str]:
+        """Messages the brokers have, by topic without its prefix: as of when none was on its way last."""
+        if not len(self):
+            self._delivered = self.sent - self.failed
+        return self._delivered
 
     def send(self, messages: Iterable[Outgoing]) -> None:
         """Hand messages over; waits only where too many are on their way.
 
         :raises DeliveryFailed: this or an earlier one cannot be delivered.
         """
-        now = self._clock() // MILLISECOND
+        if self._away and not len(self):
+            self._away = False
+            log.info("the bus is back", bootstrap=self._bus.bootstrap)
+        now, names, sent = self._clock() // MILLISECOND, self._names, self.sent
+        produce: Any = self._producer.produce
         for topic, key, value, headers, timestamp in messages:
-            self._produce(self._name(topic), key, value, headers, min(timestamp, now))
-            self.sent += 1
-            if not self.sent % _POLL_EVERY:
-                self._producer.poll(0)
+            try:
+                produce(names[topic], value, key, headers=headers, timestamp=min(timestamp, now))
+            except (BufferError, KafkaException):
+                self._insist(names[topic], key, value, headers, min(timestamp, now))
+            sent[topic] += 1
         self._producer.poll(0)
         self._raise()
 
@@ -99,15 +109,9 @@ class Outbox:
             if time.monotonic() > until:
                 raise DeliveryFailed(f"{self._waiting()} after {self._deadline:g} s; nothing is lost by starting again")
         self._raise()
+        self._delivered = self.sent - self.failed
 
-    def _name(self, topic: str) -> str:
-        name = self._names.get(topic)
-        if name is None:
-            name = self._names[topic] = self._bus.name(topic)
-            self._bare[name] = topic
-        return name
-
-    def _produce(self, topic: str, key: bytes, value: bytes, headers: Any, timestamp: int) -> None:
+    def _insist(self, topic: str, key: bytes, value: bytes, headers: Any, timestamp: int) -> None:
         until = 0.0
         while True:
             try:
@@ -123,15 +127,10 @@ class Outbox:
             except KafkaException as error:
                 raise DeliveryFailed(f"{topic}: {cast('KafkaError', error.args[0]).str()}") from None
 
-    def _settled(self, error: KafkaError | None, message: Message) -> None:
-        topic = self._bare[message.topic()]  # type: ignore[index] # it was sent there
-        if error is None:
-            self.delivered[topic] += 1
-            if self._away:
-                self._away = False
-                log.info("the bus is back", bootstrap=self._bus.bootstrap)
+    def _refused(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:  # somebody set ``delivery.report.only.error`` otherwise
             return
-        self.failed[topic] += 1
+        self.failed[self._bus.bare(str(message.topic()))] += 1
         self._failure = self._failure or DeliveryFailed(self._complaint(error, message))
 
     def _complaint(self, error: KafkaError, message: Message) -> str:
@@ -158,16 +157,33 @@ class Outbox:
             raise self._failure
 
 
-class _Lane(StatefulSinkPartition[Outgoing, int]):
+class _Names(dict[str, str]):
+    """Names of topics on a bus, by those without its prefix."""
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__()
+        self._bus = bus
+
+    def __missing__(self, topic: str) -> str:
+        name = self[topic] = self._bus.name(topic)
+        return name
+
+
+Messages = Sequence[Outgoing]
+"""What one activation of a step tells, in order."""
+
+
+class _Lane(StatefulSinkPartition[Messages, int]):
     """A share of the keys. All lanes of a process send by one outbox."""
 
     def __init__(self, outbox: Outbox, sent: int) -> None:
         self._outbox, self._sent = outbox, sent
 
-    def write_batch(self, values: list[Outgoing]) -> None:
+    def write_batch(self, values: list[Messages]) -> None:
         """Hand over; what fails later fails the next call or the snapshot."""
-        self._outbox.send(values)
-        self._sent += len(values)
+        for messages in values:
+            self._outbox.send(messages)
+            self._sent += len(messages)
 
     def snapshot(self) -> int:
         """Everything of this epoch is with the brokers; how many that were in all."""
@@ -175,8 +191,12 @@ class _Lane(StatefulSinkPartition[Outgoing, int]):
         return self._sent
 
 
-class KafkaSink(FixedPartitionedSink[Outgoing, int]):
-    """Takes ``(key, Outgoing)``; the key chooses the worker that sends, and is best the message's own."""
+class KafkaSink(FixedPartitionedSink[Messages, int]):
+    """Takes ``(key, messages)``: the key, of whoever made them, chooses the worker that sends.
+
+    Many at a time, because the engine routes item by item, and pickles each that goes to another process; and by the
+    place of the key, so that what a stateful step tells under its own key is sent by the worker that told it.
+    """
 
     def __init__(self, bus: Bus, deadline: float = 120.0) -> None:
         self._made = (bus, deadline)
@@ -195,11 +215,10 @@ class KafkaSink(FixedPartitionedSink[Outgoing, int]):
         """Lanes, the same for any number of workers."""
         return [f"lane-{number:02d}" for number in range(LANES)]
 
+    def part_fn(self, item_key: str) -> int:
+        """The number of its lane."""
+        return place_of(item_key) % LANES
+
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _Lane:  # noqa: ARG002 - the engine's signature
         """A lane; what an unfinished epoch sent is sent again."""
         return _Lane(self.outbox, resume_state or 0)
-
-
-def keyed(message: Outgoing) -> tuple[str, Outgoing]:
-    """As the sink takes it."""
-    return message.key.decode(), message

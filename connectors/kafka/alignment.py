@@ -32,6 +32,10 @@ class Alignment(Generic[T]):
         else:
             self._held[part] = arrived
 
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return any(self._held.values())
+
     def held(self, part: str) -> int:
         """How many messages of a partition wait."""
         return len(self._held.get(part, ()))

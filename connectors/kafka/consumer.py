@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 
 Start = Literal["beginning", "end"] | int
 """Where to begin; a number is a time in nanoseconds."""
-_WAIT = 0.001
-"""Seconds ``read`` waits at most."""
+_WAIT = 0.005
+"""Seconds ``read`` waits at most: a message ends it, and each round without one costs a twentieth of a millisecond."""
 _HELD_MOST, _HELD_LEAST = 50_000, 10_000
 """Messages of a partition that may wait for the others before it is paused, and when it goes on."""
 _ALIVE = 3 * SECOND
@@ -66,6 +66,9 @@ class Reading:
     """Whether clock ticks stand in the stream each 100 ms while everything there is has been read."""
     at_once: int = 10_000
     """Messages handed on together at most."""
+    waits: bool = True
+    """Whether a read waits a little for the first message. Of the sources of one flow only one may: the others wait for
+    it."""
 
 
 class Place(NamedTuple):
@@ -134,6 +137,7 @@ class BusConsumer:
         self._ids = topic_ids(bus, reading.topics)
         self._alignment = Alignment(_time)
         self._later: dict[str, list[Message]] = {}
+        self._wait = _WAIT if reading.waits else 0.0
         self._warming = False
         self._stale = False
         self._answered = 0
@@ -190,17 +194,17 @@ class BusConsumer:
         return max(min(found, floor), low)
 
     def read(self) -> list[Run]:
-        """What arrived: waits up to a millisecond for the first message, then takes what is there.
+        """What arrived: waits a few milliseconds for the first message, then takes what is there.
 
         :raises BusError: what cannot be waited for.
         """
         if self._stale:
             self._assign()
-        first = self._consumer.poll(_WAIT)
+        first = self._consumer.poll(self._wait)
         if self._gone:
             raise gone(self._gone)
         if first is None:
-            return self._hand_on() if self._later or self._reading.aligned else []
+            return self._hand_on() if self._warming or self._alignment else []
         arrived = self._sorted([first, *self._consumer.consume(self._reading.at_once - 1, 0)])
         if not (self._warming or self._reading.aligned):
             return [self._given(name, messages, warm=False) for name, messages in arrived.items()]

@@ -1,9 +1,9 @@
 """Kafka as a source of the dataflow: one consumer per worker over all its partitions, and no consumer group.
 
 The engine divides the partitions among the workers and keeps an offset for each, so that any number of workers can
-resume what any other number left. Exactly one partition of a worker, the *leader*, waits (at most a millisecond) and
-hands on what arrived in all of them; the others only keep their offsets. Two partitions that wait would wait for each
-other: stock sources are at ten milliseconds a hop with twelve partitions.
+resume what any other number left. Exactly one partition of a worker, the *leader*, waits (a few milliseconds at most)
+and hands on what arrived in all of them; the others only keep their offsets. Two partitions that wait would wait for
+each other: stock sources are at ten milliseconds a hop with twelve partitions.
 
 The leader hands on a partition's messages only while both stand in the same epoch: a message and the offset after it
 then always belong to the same snapshot. Guarantee: at least once, exactly once for state kept by the engine.
@@ -29,6 +29,7 @@ from connectors.kafka.metadata import partition_names
 from schemas.batches import Tick
 from schemas.bus import Bus
 from schemas.clock import MILLISECOND, Clock
+from schemas.topics import Topic
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +110,7 @@ class _Worker:
             self.consumer.close()
 
     def read(self) -> list[Any]:
-        """Wait up to a millisecond, then everything there is."""
+        """Wait a few milliseconds at most, then everything there is."""
         if self._stopped():
             self.ended = True
             raise StopIteration
@@ -133,7 +134,7 @@ class _Worker:
 class KafkaSource(FixedPartitionedSource[Any, Place]):
     """Topics as ``Arrivals`` (and ``Tick``), at least once, resumable by any number of workers.
 
-    :arg stopped: asked each millisecond; true ends the flow after what was handed on, with its offsets kept.
+    :arg stopped: asked each time it looks; true ends the flow after what was handed on, with its offsets kept.
     :raises BusUnreachable, TopicMissing, OffsetLost: while the flow is built or runs; each says what to do.
     """
 
@@ -145,6 +146,11 @@ class KafkaSource(FixedPartitionedSource[Any, Place]):
     def list_parts(self) -> list[str]:
         """Every partition of every topic; one added later is read after the next start."""
         return partition_names(self.bus, self.reading.topics)
+
+    def partitions(self, topic: Topic) -> list[int]:
+        """The numbers of the partitions a topic of these has."""
+        prefix = f"{self.bus.name(topic)}/"
+        return [int(name.removeprefix(prefix)) for name in self.list_parts() if name.startswith(prefix)]
 
     def build_part(self, step_id: str, for_part: str, resume_state: Place | None) -> KafkaPartition:  # noqa: ARG002 - the engine's signature
         """Join the partitions this worker (a thread of this process) already reads."""

@@ -169,7 +169,24 @@ def test_a_store_is_made_once_and_names_the_writer_of_its_archive(tmp_path: Path
     assert (states(tmp_path / "archive"), writer_of(tmp_path / "archive")) == (kept, first)
     make(tmp_path / "another")
     assert writer_of(tmp_path / "another") != first
-    assert sorted(path.name for path in (tmp_path / "another").iterdir()) == ["part-0.sqlite3", "writer"]
+    assert sorted(path.name for path in (tmp_path / "another").iterdir()) == [
+        "layout", "part-0.sqlite3", "writer",
+    ]  # fmt: skip
+
+
+def test_a_store_of_another_version_is_refused_and_one_the_engine_made_is_not(tmp_path: Path) -> None:
+    """Nothing of it would be found under its names, and a worker would think it had forgotten the last minutes."""
+    ours, made = tmp_path / "ours", tmp_path / "made"
+    make(ours)
+    make(ours)
+    (ours / "layout").unlink()
+    for refused in (make, drop_unfinished):
+        with pytest.raises(UsageError, match=r"ours is a recovery store of layout 1, this version keeps 2: move it"):
+            refused(ours)
+    made.mkdir()
+    init_db_dir(made, 1)
+    make(made)
+    assert drop_unfinished(made) == 0
 
 
 def test_a_store_of_several_parts_is_judged_as_a_whole_or_not_at_all(tmp_path: Path) -> None:

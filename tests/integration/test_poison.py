@@ -7,8 +7,8 @@ import time
 import pytest
 
 from connectors.exchange import Frame
-from connectors.kafka import Arrivals, BusConsumer, Reading, Run, partition_names
-from flows.normalise import read as frames_of
+from connectors.kafka import Arrivals, BusConsumer, KafkaSource, Reading, Run, partition_names
+from flows.normalise import FrameReader
 from flows.reading import RunReader
 from schemas.bus import Bus
 from schemas.clock import MILLISECOND, system_clock
@@ -87,7 +87,8 @@ def test_frames_without_their_headers_are_letters_in_their_place(broker: Broker)
     bad = frame._replace(headers=[])
     newer = frame._replace(headers=[("schema", b"frame.v2"), *frame.headers[2:]])
     sent(bus, [frame, bad, newer, frame])
-    items = [i for run in runs(bus, RAW) for _, told in frames_of(Arrivals((run,)), bus.name(RAW)) for i in told]
+    reader = FrameReader(bus, KafkaSource(bus, Reading((RAW,)), system_clock))
+    items = [item for run in runs(bus, RAW) for _, told in reader.read(Arrivals((run,))) for item in told]
     assert [type(item) for item in items] == [Frame, DeadLetter, DeadLetter, Frame]
     assert "without the header" in items[1].reason  # type: ignore[union-attr]  # a letter, as was just seen
     assert "version v2" in items[2].reason  # type: ignore[union-attr]  # same

@@ -27,7 +27,7 @@ from schemas.codec import Outgoing, decode, encode
 from schemas.errors import DeliveryFailed
 from schemas.records import FeedStatus
 from schemas.topics import FEEDS, SIGNALS
-from sinks.kafka import LANES, KafkaSink, Outbox, keyed
+from sinks.kafka import LANES, KafkaSink, Outbox
 from tests.broker import Broker, free_ports
 from tests.connectors.kafka.streams import numbered
 
@@ -103,12 +103,16 @@ def test_a_full_queue_makes_the_sender_wait_and_loses_nothing(broker: Broker) ->
     assert sorted(values(made)) == list(range(5_000))
 
 
+def by_key(message: Outgoing) -> tuple[str, list[Outgoing]]:
+    return message.key.decode(), [message]
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_flow_writes_everything_once(broker: Broker, workers: int) -> None:
     bus = broker.bus_with(SIGNALS)
     flow = Dataflow("writing")
     items = op.input("in", flow, TestingSource([*numbered(range(3_000))], batch_size=50))
-    op.output("bus", op.map("key", items, keyed), KafkaSink(bus))
+    op.output("bus", op.map("key", items, by_key), KafkaSink(bus))
     if workers == 1:
         run_main(flow)
     else:
@@ -155,7 +159,7 @@ def test_what_a_crash_left_undelivered_is_sent_again(broker: Broker, tmp_path: P
     for dies_at in (900, 2_100, None):
         flow = Dataflow("writing")
         items = op.input("in", flow, _Counting(3_000, dies_at))
-        op.output("bus", op.map("key", items, keyed), KafkaSink(bus))
+        op.output("bus", op.map("key", items, by_key), KafkaSink(bus))
         with pytest.raises(BytewaxRuntimeError) if dies_at else nullcontext():
             run_main(flow, epoch_interval=timedelta(milliseconds=10), recovery_config=RecoveryConfig(str(tmp_path)))
     assert set(values(bus)) == set(range(3_000))
@@ -165,7 +169,7 @@ def test_a_topic_that_is_not_there_ends_the_flow(broker: Broker) -> None:
     bus = broker.bus("", topic_metadata_propagation_max_ms=300)
     flow = Dataflow("writing")
     items = op.input("in", flow, TestingSource(numbered(range(3))))
-    op.output("bus", op.map("key", items, keyed), KafkaSink(bus, deadline=20))
+    op.output("bus", op.map("key", items, by_key), KafkaSink(bus, deadline=20))
     with pytest.raises(
         DeliveryFailed, match=r"signals\.v1: the message of key .key\d. was not delivered.*topics create"
     ):
