@@ -8,7 +8,6 @@ come again; what was told twice (the same event, or the same words) is kept once
 from __future__ import annotations
 
 import atexit
-import pickle
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from schemas.errors import HistoryError
 from schemas.records import MarkPrice, Trade
 from schemas.tables import StoredRecord
 from schemas.topics import LIQUIDATIONS, MARKET, RAW, TOPICS
+from sinks.ids import IdLog
 from sinks.parquet import ParquetHistory
 from sinks.rewind import RewindSink
 from sinks.upkeep import Upkeep
@@ -42,12 +42,15 @@ log = structlog.get_logger(__name__)
 
 LANES = 4
 """Among how many workers the writing can be divided; each makes files of its own."""
-_REMEMBERED = 1 << 16
-"""Messages of a lane whose doubles are found, at least: more than anybody repeats after a crash."""
+_REMEMBERED = 1 << 20
+"""Messages of a lane whose doubles are found, at least: more than anybody tells between two snapshots of his own, which
+is what he repeats after a crash. A worker that catches up tells a hundred thousand a second."""
 _PAUSE = 1.0
 """Seconds between two attempts on a disk that refuses."""
 _CASCADES_TELLS = frozenset({LIQUIDATIONS.name, MARKET.name})
 """Topics whose unreadable messages the cascades worker has made dead letters of already."""
+Place = tuple[int, int]
+"""How many rows and how many ids a lane has taken."""
 Rows = list[tuple[bytes, StoredRecord]]
 """Records, each with the bytes that tell it from others."""
 
@@ -110,19 +113,17 @@ class ArchiveReader:
 class Lane:
     """A writer, and what it has written lately."""
 
-    def __init__(self, worker: Worker, writer: str, resume: bytes | None, upkeep: Upkeep | None = None) -> None:
+    def __init__(self, worker: Worker, writer: str, resume: Place | None, upkeep: Upkeep | None = None) -> None:
         kept = worker.settings.history
         self._worker, self._upkeep = worker, upkeep
         self._history = ParquetHistory(
             worker.settings.data_dir, writer, flush_seconds=kept.flush, flush_rows=kept.flush_rows,
             keep_rows=sys.maxsize, clock=worker.clock,
         )  # fmt: skip
-        self._seen = Seen(_REMEMBERED)
+        self._seen, self._ids = Seen(_REMEMBERED), IdLog(worker.settings.data_dir, writer, _REMEMBERED)
         self._told: Counter[str] = Counter()
-        sequence = 0
-        if resume is not None:
-            sequence, seen = pickle.loads(resume)  # noqa: S301 - our own recovery store
-            self._seen.restore(seen)
+        sequence, known = (0, 0) if resume is None else resume
+        self._seen.restore(self._ids.rewind(known))
         removed = self._history.rewind(sequence)
         if removed:
             log.info("rows past the last snapshot come again", writer=writer, files_removed=removed)
@@ -132,27 +133,34 @@ class Lane:
         for item in items:
             if isinstance(item, Batch):
                 metrics.duplicates.inc(self._seen.drop(item))
+                self._ids.append(item.liquidations.event_id)
                 self._history.append(item)
             else:
                 self._add(item)
-        self._written(lambda: self._history.flush_due(self._worker.clock()))
+        self._written(lambda: self._history.flush_due(self._worker.clock()), self._history.flush)
         if self._upkeep is not None and self._upkeep.due(self._worker.clock()) and self._upkeep.error is not None:
             log.error("days that are over could not be looked after; tried again", error=str(self._upkeep.error))
 
     def _add(self, rows: Rows) -> None:
         if rows:
-            ids = [int.from_bytes(blake2b(value, digest_size=8).digest()) for value, _ in rows]
-            fresh = self._seen.unseen(np.array(ids, np.uint64))
+            told = [int.from_bytes(blake2b(value, digest_size=8).digest()) for value, _ in rows]
+            ids = np.array(told, np.uint64)
+            fresh = self._seen.unseen(ids)
+            self._ids.append(ids[fresh])
             for (_, record), is_new in zip(rows, fresh.tolist(), strict=True):
                 if is_new:
                     self._history.add(record)
 
-    def snapshot(self) -> bytes:
+    def snapshot(self) -> Place:
         """Everything taken is in files; where to go back to."""
-        self._written(self._history.flush)
-        return pickle.dumps((self._history.sequence, self._seen.snapshot()))
+        self._written(self._flush, self._flush)
+        return self._history.sequence, self._ids.count
 
-    def _written(self, flush: Callable[[], Any]) -> None:
+    def _flush(self) -> None:
+        self._history.flush()
+        self._ids.snapshot()
+
+    def _written(self, flush: Callable[[], Any], again: Callable[[], Any]) -> None:
         """Until the disk takes it: nothing more is read meanwhile, so nothing is lost.
 
         :raises HistoryError: the disk refuses and the worker is to stop; the rows come again after the next start.
@@ -166,7 +174,7 @@ class Lane:
                 log.error("the disk refuses; trying again", error=str(error))
                 if self._worker.waits(str(error), _PAUSE):
                     raise
-                flush = self._history.flush
+                flush = again
         for dataset, rows in self._history.rows.items():
             metrics.history_rows.labels(dataset).inc(rows - self._told[dataset])
         self._told = Counter(self._history.rows)

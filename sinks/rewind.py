@@ -17,29 +17,29 @@ class Rewindable(Protocol):
     def take(self, items: list[Any]) -> None:
         """Take these in."""
 
-    def snapshot(self) -> bytes:
-        """Make durable what was taken; where to go back to."""
+    def snapshot(self) -> Any:
+        """Make durable what was taken; where to go back to, small and picklable."""
 
 
-class _Part(StatefulSinkPartition[Any, bytes]):
+class _Part(StatefulSinkPartition[Any, Any]):
     def __init__(self, part: Rewindable) -> None:
         self._part = part
 
     def write_batch(self, values: list[Any]) -> None:
         self._part.take(values)
 
-    def snapshot(self) -> bytes:
+    def snapshot(self) -> Any:
         return self._part.snapshot()
 
 
-class RewindSink(FixedPartitionedSink[Any, bytes]):
+class RewindSink(FixedPartitionedSink[Any, Any]):
     """Takes ``(part, item)``.
 
     :arg parts: their names, the same for any number of workers.
     :arg make: makes a part by its name, gone back to the snapshot; ``None`` is the beginning.
     """
 
-    def __init__(self, parts: Sequence[str], make: Callable[[str, bytes | None], Rewindable]) -> None:
+    def __init__(self, parts: Sequence[str], make: Callable[[str, Any], Rewindable]) -> None:
         self._parts, self._make = list(parts), make
 
     def list_parts(self) -> list[str]:
@@ -50,6 +50,6 @@ class RewindSink(FixedPartitionedSink[Any, bytes]):
         """The key of an item is the name of its part."""
         return self._parts.index(item_key)
 
-    def build_part(self, step_id: str, for_part: str, resume_state: bytes | None) -> _Part:  # noqa: ARG002 - the engine's signature
+    def build_part(self, step_id: str, for_part: str, resume_state: Any) -> _Part:  # noqa: ARG002 - the engine's signature
         """One part."""
         return _Part(self._make(for_part, resume_state))

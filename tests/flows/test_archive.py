@@ -43,3 +43,21 @@ def test_one_lane_does_it_for_all_and_none_where_nobody_wants_it(tmp_path: Path)
     assert [upkeep(worker, lane) is not None for lane in lanes()] == [True, False, False, False]
     worker = Worker("archive", Settings(data_dir=tmp_path, history=HistorySettings.model_validate({"upkeep": "0s"})))
     assert upkeep(worker, lanes()[0]) is None
+
+
+def test_a_double_is_known_after_a_restart_however_much_came_in_between(tmp_path: Path) -> None:
+    """A worker that is killed while it catches up tells a whole snapshot interval again."""
+    worker = Worker("archive", Settings(data_dir=tmp_path), lambda: T0 + 48 * HOUR)
+    names = assets()
+    told = batch([Event(n // 1000) for n in range(200_000)], names)
+    lane = Lane(worker, "archive.lane0", None)
+    lane.take([told])
+    place = lane.snapshot()
+    restarted = Lane(worker, "archive.lane0", place)
+    again = batch([Event(n // 1000) for n in range(200_001)], names)
+    restarted.take([again])
+    assert restarted.snapshot() == (200_001, 200_001)
+    with connect(tmp_path) as connection:
+        asked = "SELECT count(*), count(DISTINCT event_id) FROM read_parquet($1)"
+        files = str(tmp_path / "history" / "liquidations" / "dt=2025-*" / "part-*.parquet")
+        assert connection.execute(asked, [files]).fetchall() == [(200_001, 200_001)]
