@@ -75,6 +75,21 @@ def writer_of(store: Path) -> str:
     return name.read_text(encoding="utf-8").strip() if name.exists() else "archive"
 
 
+def first_begun(store: Path, now: int) -> int | None:
+    """When a worker first began with this store, in nanoseconds; ``None`` where it does now.
+
+    Who begins with what comes then is killed before his first snapshot, and still misses nothing.
+    """
+    begun = store / "begun"
+    if begun.exists():
+        return int(begun.read_text(encoding="utf-8"))
+    if store.is_dir():
+        written = store / f"begun.{os.getpid()}"
+        written.write_text(f"{now}\n", encoding="utf-8")
+        written.replace(begun)
+    return None
+
+
 def drop_unfinished(store: Path) -> int:
     """Take out the states of epochs no execution has finished; how many there were.
 

@@ -29,7 +29,7 @@ from flows.bus import bus_of
 from flows.configuration import load
 from flows.garbage import rare_collections
 from flows.health import Health, HealthPage
-from flows.recovery import drop_unfinished
+from flows.recovery import drop_unfinished, first_begun
 from flows.settings import Settings, read_duration
 from schemas.bus import Bus
 from schemas.clock import SECOND, Clock, system_clock
@@ -50,6 +50,7 @@ class Worker:
         self.name, self.settings, self.clock = name, settings, clock
         self.health = Health(name)
         self._bounded = bounded
+        self._store: Path | None = None
         self._stopping = self._warming = False
         self._page: HealthPage | None = None
         self._sources: list[KafkaSource] = []
@@ -69,9 +70,9 @@ class Worker:
         """
         settings = load(Path(config) if config else None).settings
         logs.configure(settings.log.format, settings.log.level)
-        if recovery is not None:
-            drop_unfinished(Path(recovery))
         worker = cls(name, settings, bounded=bounded)
+        if recovery is not None:
+            worker.resume_from(Path(recovery))
         worker.serve()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -79,6 +80,11 @@ class Worker:
         atexit.register(worker.close)
         faulthandler.register(signal.SIGUSR1)  # what each thread is doing, on stderr
         return worker
+
+    def resume_from(self, store: Path) -> None:
+        """A recovery store, rid of what an unfinished epoch left in it."""
+        drop_unfinished(store)
+        self._store = store
 
     def warm_up(self, load: Callable[[], object]) -> None:
         """Load what is compiled before the flow begins, a minute where it is the first time on a machine.
@@ -116,11 +122,13 @@ class Worker:
     ) -> KafkaSource:
         """The topics, from where this worker left them.
 
-        :arg start: where a worker without a snapshot begins.
+        :arg start: where a worker without a snapshot begins; its end is the one it had when it first began.
         :arg warm_up: seconds that are read again before a place that was asked for.
         :arg aligned, ticks, waits: see ``Reading``.
         """
         said = self.settings.worker.start
+        if start == "end" and self._store is not None:
+            start = first_begun(self._store, self.clock()) or "end"
         reading = Reading(
             tuple(topics),
             start=start if said is None else self._moment(said),

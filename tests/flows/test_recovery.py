@@ -22,7 +22,7 @@ from bytewax.run import cli_main
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.recovery import drop_unfinished, make, writer_of
+from flows.recovery import drop_unfinished, first_begun, make, writer_of
 from schemas.errors import UsageError
 
 Act = Literal["message", "nothing", "message killed", "killed"]
@@ -205,3 +205,10 @@ def test_a_store_of_several_parts_is_judged_as_a_whole_or_not_at_all(tmp_path: P
 def test_without_a_store_there_is_nothing_to_forget(tmp_path: Path) -> None:
     assert drop_unfinished(tmp_path / "nothing") == 0
     assert writer_of(tmp_path / "nothing") == "archive"
+
+
+def test_a_store_knows_when_a_worker_first_began_with_it(tmp_path: Path) -> None:
+    make(tmp_path / "execute")
+    assert first_begun(tmp_path / "execute", 17) is None
+    assert first_begun(tmp_path / "execute", 18) == 17
+    assert first_begun(tmp_path / "nothing", 17) is None
