@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -25,6 +26,10 @@ SHARED = Path(os.environ.get("BREAKWATER_SHARED", ROOT.parent / "shared"))
 
 settings.register_profile("breakwater", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("breakwater")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in the background of a shell; whatever a test starts would ignore it as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Read = Callable[..., list[MarketRecord]]
 
