@@ -20,6 +20,7 @@ from tests.broker import Broker, free_ports, missing
 
 CONSUMER: dict[str, str | int | float | bool] = {
     "group.id": "bare", "enable.auto.commit": False, "auto.offset.reset": "earliest",
+    "fetch.queue.backoff.ms": 20,  # as our source; by default a full queue rests for a second
 }  # fmt: skip
 PRODUCER: dict[str, str | int | float | bool] = {"enable.idempotence": True, "acks": "all", "linger.ms": 0}
 

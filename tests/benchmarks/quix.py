@@ -17,7 +17,7 @@ from typing import Any
 from schemas.bus import Bus
 from schemas.topics import LIQUIDATIONS
 from tests.benchmarks.bus import bus_of, own_broker
-from tests.benchmarks.catchup import SOURCES, caught_up, messages_in
+from tests.benchmarks.catchup import caught_up, messages_in
 from tests.benchmarks.figures import Row, row
 from tests.integration.workers import feed, frames
 
@@ -35,7 +35,7 @@ def quix(*, quick: bool) -> list[Row]:
         feed(bus, frames(300 if quick else 5000, seed=5))
         caught_up(bus, Path(directory) / "ours", "normalise")
         ours = caught_up(bus, Path(directory) / "ours", "cascades")
-        events = messages_in(bus, SOURCES["cascades"], 1)
+        events = messages_in(bus, LIQUIDATIONS, 1)
         theirs = _theirs(bus, Path(directory) / "theirs", folder, events)
     rate = theirs["read"] / theirs["seconds"]
     told = f"quixstreams {rate:,.0f} events/s, {theirs['told']:,} windows told"
