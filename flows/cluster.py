@@ -22,6 +22,8 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
+from flows.lifeline import environment, lifeline
+from flows.recovery import held
 from flows.stages import unwrapped
 from schemas.errors import UsageError
 
@@ -85,8 +87,12 @@ def _spelled(value: object) -> str:
 
 
 def run(plan: Plan) -> int:
-    """Run to the end; the exit code."""
-    return several(plan) if plan.processes > 1 else alone(plan)
+    """Run to the end; the exit code.
+
+    :raises UsageError: another process works with its recovery store.
+    """
+    with held(plan.recovery, plan.process_id or 0):
+        return several(plan) if plan.processes > 1 else alone(plan)
 
 
 def alone(plan: Plan) -> int:
@@ -116,14 +122,15 @@ def built(plan: Plan) -> Dataflow:
 
 
 def several(plan: Plan) -> int:
-    """As processes of this host that form a cluster. When one ends, all do: they share one state.
+    """As processes of this host that form a cluster. When one ends, all do, this one included: they share one state.
 
     A supervisor starts it again; nothing is lost by that.
     """
     addresses = _free_addresses(plan.processes)
     plans = [replace(plan, process_id=i, addresses=addresses, processes=1) for i in range(plan.processes)]
     with ExitStack() as stack:
-        running = [stack.enter_context(_started(each)) for each in plans]
+        line = stack.enter_context(lifeline())
+        running = [stack.enter_context(_started(each, line)) for each in plans]
 
         def pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
             for process in running:
@@ -137,8 +144,9 @@ def several(plan: Plan) -> int:
         return 1 if any(process.returncode for process in running) else 0
 
 
-def _started(plan: Plan) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "bytewax.run", *plan.arguments()])  # noqa: S603 - our own program
+def _started(plan: Plan, line: int) -> subprocess.Popen[bytes]:
+    arguments = [sys.executable, "-m", "bytewax.run", *plan.arguments()]
+    return subprocess.Popen(arguments, pass_fds=[line], env=environment(line))  # noqa: S603 - our own program
 
 
 def _wait_for_all(running: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -14,7 +14,8 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -73,6 +74,22 @@ def writer_of(store: Path) -> str:
     """
     name = store / "writer"
     return name.read_text(encoding="utf-8").strip() if name.exists() else "archive"
+
+
+@contextmanager
+def held(store: Path, process: int) -> Iterator[None]:
+    """Nobody else is this process of a cluster meanwhile; given back when the process ends, however it ends.
+
+    :raises UsageError: somebody is: two that write the same files and keep the same offsets would spoil both.
+    """
+    with (store / f"lock-{process}").open("ab") as lock:
+        try:
+            flock(lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another process works with {store}: stop it first, or give this one a --recovery of its own"
+            ) from None
+        yield
 
 
 def first_begun(store: Path, now: int) -> int | None:

@@ -29,6 +29,7 @@ from flows.bus import bus_of
 from flows.configuration import load
 from flows.garbage import rare_collections
 from flows.health import Health, HealthPage
+from flows.lifeline import follow
 from flows.recovery import drop_unfinished, first_begun
 from flows.settings import Settings, read_duration
 from schemas.bus import Bus
@@ -68,6 +69,7 @@ class Worker:
 
         :arg recovery: the store it resumes from; rid of what an unfinished epoch left in it.
         """
+        follow()
         settings = load(Path(config) if config else None).settings
         logs.configure(settings.log.format, settings.log.level)
         worker = cls(name, settings, bounded=bounded)
