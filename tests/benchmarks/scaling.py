@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -86,8 +85,9 @@ def held(pipeline: Workers) -> Iterator[None]:
 def _hold(pipeline: Workers, over: threading.Event) -> None:
     known: list[int] = []
     while not over.is_set():
-        for process in list(pipeline.running.values()):
-            known += [pid for pid in _working(process) if pid not in known]
+        for name in list(pipeline.running):
+            with suppress(KeyError):  # it has ended meanwhile
+                known += [pid for pid in pipeline.pids(name) if pid not in known]
         for slot in range(_SLOTS):
             pid = known[slot] if slot < len(known) else 0
             _tell(pid, signal.SIGCONT)
@@ -95,16 +95,6 @@ def _hold(pipeline: Workers, over: threading.Event) -> None:
             _tell(pid, signal.SIGSTOP)
     for pid in known:
         _tell(pid, signal.SIGCONT)
-
-
-def _working(process: subprocess.Popen[bytes]) -> list[int]:
-    """The processes a worker is: those a cluster's parent has started, or itself."""
-    pid, told = process.pid, list(map(str, process.args))  # type: ignore[arg-type] # a list of words
-    if told[told.index("--workers") + 1] == "1":
-        return [pid]
-    with suppress(FileNotFoundError):  # it has ended
-        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-    return []
 
 
 def _tell(pid: int, what: signal.Signals) -> None:

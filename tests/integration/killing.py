@@ -26,17 +26,22 @@ class Run:
     kills: int
 
 
-def killed_run(bus: Bus, directory: Path, *, events: int, kills: int, seed: int, most: float = 2.0) -> Run:
-    """Feed, kill, and let the rest be worked off in peace."""
-    told = frames(events, seed)
+def killed_run(
+    bus: Bus, directory: Path, *, events: int, kills: int, seed: int, most: float = 2.0, processes: int = 1
+) -> Run:
+    """Feed, kill, and let the rest be worked off in peace.
+
+    :arg processes: of each worker; of a cluster only the one that started the others is killed.
+    """
+    told, options = frames(events, seed), ("--workers", str(processes))
     with workers(bus, directory) as pipeline:
         half = len(told) // 2
         feed(bus, told[:half])
-        done = killed_at_random(pipeline, CHAIN, kills // 2, seed, most)
+        done = killed_at_random(pipeline, CHAIN, kills // 2, seed, most, *options)
         for name in CHAIN:
             pipeline.kill(name)
         feed(bus, told[half:])
-        done += killed_at_random(pipeline, CHAIN, kills - kills // 2, seed + 1, most)
+        done += killed_at_random(pipeline, CHAIN, kills - kills // 2, seed + 1, most, *options)
         for name in CHAIN:
             pipeline.await_begun(name)
             assert pipeline.stop(name) == 0, pipeline.log(name).read_text()[-3000:]

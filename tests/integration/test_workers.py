@@ -18,9 +18,12 @@ from tests.integration.workers import feed, frames, normalised, values, workers
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_workers_killed_at_random_lose_nothing_and_tell_nothing_twice(broker: Broker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_workers_killed_at_random_lose_nothing_and_tell_nothing_twice(
+    broker: Broker, tmp_path: Path, processes: int
+) -> None:
     bus = broker.bus_with()
-    report = killed_run(bus, tmp_path, events=12_000, kills=6, seed=1, most=1.5)
+    report = killed_run(bus, tmp_path, events=12_000, kills=6, seed=1, most=1.5, processes=processes)
     assert report.kills == 6
     assert_nothing_lost_and_nothing_twice(bus, report)
 
@@ -45,9 +48,9 @@ def test_a_cluster_does_not_outlive_who_started_it_and_a_store_serves_one_at_a_t
     told = frames(50)
     feed(bus, told)
     with workers(bus, tmp_path) as pipeline:
-        parent = pipeline.start("normalise", "--workers", "2").pid
-        until(lambda: pipeline.log("normalise").read_text().count("at work") == 2, 60)
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        pipeline.start("normalise", "--workers", "2")
+        pipeline.await_begun("normalise")
+        children = pipeline.pids("normalise")
         assert len(children) == 2
         second = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "flows.cli", "worker", "normalise", "--recovery", str(tmp_path / "recovery")],
@@ -56,7 +59,7 @@ def test_a_cluster_does_not_outlive_who_started_it_and_a_store_serves_one_at_a_t
         assert second.returncode == 2
         assert "another process works with" in second.stderr
         pipeline.kill("normalise")
-        until(lambda: not any(alive(int(child)) for child in children), 5)
+        until(lambda: not any(map(alive, children)), 5)
         pipeline.finish("normalise")
     closes, _ = normalised(told)
     assert {json.loads(value)["event_id"] for value in values(bus, LIQUIDATIONS)} == set(closes)

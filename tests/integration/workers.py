@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -183,14 +183,31 @@ class Workers:
         return process
 
     def await_begun(self, name: str, within: float = 60.0) -> None:
-        """Until it is past its start and reads."""
+        """Until all its processes are past their start and read."""
         process = self.running[name]
+
+        def begun() -> bool:
+            pids, told = self.pids(name), self.log(name).read_text()
+            return bool(pids) and all(f'"pid": {pid}' in told for pid in pids)
+
         try:
-            until(lambda: f'"pid": {process.pid}' in self.log(name).read_text(), within)
+            until(begun, within)
         except AssertionError:
             process.send_signal(signal.SIGUSR1)  # what it is doing
             sleep(0.5)
             raise AssertionError(f"{name}: {process.poll()}\n{self.log(name).read_text()[-5000:]}") from None
+
+    def pids(self, name: str) -> list[int]:
+        """The processes a worker is: those a cluster's parent has started, once it has all, or itself."""
+        process = self.running[name]
+        told = list(map(str, process.args))  # type: ignore[arg-type] # a list of words
+        count = int(told[told.index("--workers") + 1]) if "--workers" in told else 1
+        if count == 1:
+            return [process.pid]
+        with suppress(FileNotFoundError):  # it has ended
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            return [int(child) for child in children] if len(children) == count else []
+        return []
 
     def log(self, name: str) -> Path:
         """What it said."""
@@ -237,11 +254,13 @@ def workers(bus: Bus, directory: Path, **settings: str) -> Iterator[Workers]:
         made.close()
 
 
-def killed_at_random(pipeline: Workers, names: tuple[str, ...], kills: int, seed: int, most: float) -> list[str]:
+def killed_at_random(
+    pipeline: Workers, names: tuple[str, ...], kills: int, seed: int, most: float, *options: str
+) -> list[str]:
     """Run these workers and kill one of them every now and then, at whatever moment; what was killed."""
     r, done = random.Random(seed), []
     for name in names:
-        pipeline.start(name)
+        pipeline.start(name, *options)
     for number in range(kills):
         name = names[number % len(names)]
         pipeline.await_begun(name)
@@ -249,7 +268,7 @@ def killed_at_random(pipeline: Workers, names: tuple[str, ...], kills: int, seed
         for each, process in pipeline.running.items():
             assert process.poll() is None, pipeline.log(each).read_text()[-3000:]
         pipeline.kill(name)
-        pipeline.start(name)
+        pipeline.start(name, *options)
         done.append(name)
     return done
 
