@@ -60,14 +60,9 @@ class Seen:
         fresh: NDArray[np.bool_] = _unseen(np.ascontiguousarray(ids, np.uint64), self._tables, self._state, self._room)
         return fresh
 
-    def snapshot(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """The ids of the old and of the young generation."""
-        young, old = self._tables[self._state[0]], self._tables[1 - self._state[0]]
-        return old[old != 0], young[young != 0]
-
     def restore(self, generations: tuple[NDArray[np.uint64], NDArray[np.uint64]]) -> None:
-        """Remember again what was written down; nothing may have been seen yet."""
-        for ids in generations:  # the old one is full, or empty: when all of it is in, it becomes the old one again
+        """Remember again the last ``room`` ids and those after them; nothing may have been seen yet."""
+        for ids in generations:  # the first are ``room``, or none: when all are in, they become the old generation
             self.unseen(ids)
 
     def drop(self, batch: Batch) -> int:
